@@ -1,0 +1,1 @@
+"""Bytes and keys: knows no mail store, no database, no web."""

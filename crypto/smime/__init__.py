@@ -1,0 +1,1 @@
+"""Signed messages: making a signature, checking one, and the verdict."""

@@ -1,0 +1,60 @@
+"""The trust anchors of a process, with the paths lately found to them.
+
+A result is kept: a good one for the time in which all its certificates are valid, a bad one for an hour. The memory is
+bounded, so a flood of strange certificates costs only their own checks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.verification import Store
+
+from crypto.errors import CryptoError
+from crypto.pki.path import Found, find
+
+CACHED_PATHS = 4_096  # signers seen lately; an entry is about 300 bytes
+ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
+
+
+class TrustAnchors:
+    """The roots that are trusted. One object a process."""
+
+    def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
+        self.certificates = tuple(certificates)
+        if not self.certificates:
+            raise CryptoError("no trust anchor: at least one root certificate is needed")
+        self._store = Store(list(self.certificates))
+        self._found: OrderedDict[bytes, Found] = OrderedDict()
+
+    @classmethod
+    def load(cls, paths: Iterable[Path]) -> TrustAnchors:
+        """Read PEM files, each with one certificate or more. Raises `CryptoError` that names the file."""
+        certificates: list[x509.Certificate] = []
+        for path in paths:
+            try:
+                with path.open("rb") as file:
+                    certificates += x509.load_pem_x509_certificates(file.read(ANCHOR_FILE_BYTES))
+            except (OSError, ValueError) as error:
+                raise CryptoError(f"{path}: no certificates can be read from it ({type(error).__name__})") from None
+        return cls(certificates)
+
+    def trusts(self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime) -> bool:
+        """Whether `leaf` leads to an anchor at `now`, with `others` (DER) as possible intermediates."""
+        digest = hashlib.sha256(leaf_der)
+        for other in others:
+            digest.update(hashlib.sha256(other).digest())
+        key = digest.digest()
+        found = self._found.get(key)
+        if found is None or not found.since <= now <= found.until:
+            found = find(self._store, leaf, others, now)
+            self._found[key] = found
+            if len(self._found) > CACHED_PATHS:
+                self._found.popitem(last=False)
+        self._found.move_to_end(key)
+        return found.trusted

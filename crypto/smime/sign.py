@@ -1,0 +1,175 @@
+"""Making of S/MIME signatures (RFC 8551 §3.5): for what this server signs itself, the demonstration, and tests."""
+
+from __future__ import annotations
+
+import email.policy
+import hashlib
+import secrets
+from base64 import encodebytes
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.message import EmailMessage
+
+from asn1crypto import algos, cms, core, tsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crypto.errors import CryptoError
+from crypto.pki.issue import Issued
+from crypto.smime.signed_data import Kind
+
+_DIGEST = hashes.SHA256()
+_BOUNDARY_BYTES = 18
+
+
+def sign(
+    content: bytes,
+    signer: Issued,
+    now: datetime,
+    *,
+    kind: Kind = Kind.DETACHED,
+    chain: Sequence[x509.Certificate] = (),
+    pss: bool = False,
+) -> bytes:
+    """A CMS SignedData (DER) over `content`, which must be in canonical form with CRLF (RFC 8551 §3.1.1).
+
+    SHA-256; RSA PKCS#1 v1.5 (or PSS) or ECDSA by the signer's key; signed: content type, digest, `now` (aware), and
+    the certificate (RFC 5035), so that no other can take its place. `chain` are intermediates to send along.
+    """
+    certificate_der = signer.certificate.public_bytes(Encoding.DER)
+    certificate = asn1_x509.Certificate.load(certificate_der)
+    attributes = cms.CMSAttributes(
+        [
+            _attribute("content_type", cms.ContentType("data")),
+            _attribute("message_digest", core.OctetString(hashlib.sha256(content).digest())),
+            _attribute("signing_time", cms.Time({"utc_time": core.UTCTime(now)})),
+            _attribute(
+                "signing_certificate_v2",
+                tsp.SigningCertificateV2(
+                    {"certs": [tsp.ESSCertIDv2({"cert_hash": hashlib.sha256(certificate_der).digest()})]}
+                ),
+            ),
+        ]
+    )
+    algorithm, signature = _signature(signer, attributes.dump(), pss)
+    info = cms.SignerInfo(
+        {
+            "version": "v1",
+            "sid": cms.SignerIdentifier(
+                {
+                    "issuer_and_serial_number": cms.IssuerAndSerialNumber(
+                        {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
+                    )
+                }
+            ),
+            "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
+            "signed_attrs": attributes,
+            "signature_algorithm": algorithm,
+            "signature": signature,
+        }
+    )
+    certificates = [certificate] + [asn1_x509.Certificate.load(one.public_bytes(Encoding.DER)) for one in chain]
+    enclosed = {"content_type": "data", "content": core.OctetString(content)}
+    signed = cms.SignedData(
+        {
+            "version": "v1",
+            "digest_algorithms": [algos.DigestAlgorithm({"algorithm": "sha256"})],
+            "encap_content_info": enclosed if kind is Kind.OPAQUE else {"content_type": "data"},
+            "certificates": certificates,
+            "signer_infos": [info],
+        }
+    )
+    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+
+def sign_detached(
+    entity: bytes, headers: Mapping[str, str], signer: Issued, now: datetime, *, pss: bool = False
+) -> bytes:
+    """A whole message: `headers` (From, To, Subject, …), and `entity` signed beside it (RFC 8551 §3.5.3).
+
+    `entity` is a MIME entity with its own Content-Type header; its line endings become CRLF. Raises ValueError for a
+    header that holds a line break.
+    """
+    entity = canonical(entity)
+    boundary = b"signed-" + secrets.token_hex(_BOUNDARY_BYTES).encode()
+    return b"\r\n".join(
+        [
+            _header(headers) + b'Content-Type: multipart/signed; protocol="application/pkcs7-signature";',
+            b' micalg=sha-256; boundary="' + boundary + b'"',
+            b"",
+            b"--" + boundary,
+            entity,
+            b"--" + boundary,
+            b'Content-Type: application/pkcs7-signature; name="smime.p7s"',
+            b"Content-Transfer-Encoding: base64",
+            b'Content-Disposition: attachment; filename="smime.p7s"',
+            b"",
+            _base64(sign(entity, signer, now, pss=pss)) + b"--" + boundary + b"--",
+            b"",
+        ]
+    )
+
+
+def sign_opaque(
+    entity: bytes, headers: Mapping[str, str], signer: Issued, now: datetime, *, pss: bool = False
+) -> bytes:
+    """As `sign_detached`, with the entity inside the signature (RFC 8551 §3.5.2)."""
+    return b"\r\n".join(
+        [
+            _header(headers) + b'Content-Type: application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"',
+            b"Content-Transfer-Encoding: base64",
+            b'Content-Disposition: attachment; filename="smime.p7m"',
+            b"",
+            _base64(sign(canonical(entity), signer, now, kind=Kind.OPAQUE, pss=pss)),
+        ]
+    )
+
+
+def canonical(data: bytes) -> bytes:
+    """The canonical form of text (RFC 8551 §3.1.1): every line ends in CRLF."""
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def _signature(signer: Issued, signed: bytes, pss: bool) -> tuple[algos.SignedDigestAlgorithm, bytes]:
+    key = signer.key
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        if pss:
+            raise CryptoError("PSS is of RSA keys")
+        return algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}), key.sign(signed, ec.ECDSA(_DIGEST))
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CryptoError("messages are signed with RSA or ECDSA")
+    if not pss:
+        return (
+            algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),
+            key.sign(signed, padding.PKCS1v15(), _DIGEST),
+        )
+    parameters = algos.RSASSAPSSParams(
+        {
+            "hash_algorithm": {"algorithm": "sha256"},
+            "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}},
+            "salt_length": _DIGEST.digest_size,
+        }
+    )
+    return (
+        algos.SignedDigestAlgorithm({"algorithm": "rsassa_pss", "parameters": parameters}),
+        key.sign(signed, padding.PSS(padding.MGF1(_DIGEST), _DIGEST.digest_size), _DIGEST),
+    )
+
+
+def _attribute(kind: str, value: core.Asn1Value) -> cms.CMSAttribute:
+    return cms.CMSAttribute({"type": kind, "values": [value]})
+
+
+def _header(headers: Mapping[str, str]) -> bytes:
+    message = EmailMessage(policy=email.policy.SMTP)
+    for name, value in headers.items():
+        message[name] = value
+    message["MIME-Version"] = "1.0"
+    return message.as_bytes().rstrip(b"\r\n") + b"\r\n"
+
+
+def _base64(data: bytes) -> bytes:
+    return encodebytes(data).replace(b"\n", b"\r\n")
