@@ -1,0 +1,1 @@
+"""Professionals, organisations and their mailboxes: knows PostgreSQL, knows no mail."""
