@@ -1,0 +1,29 @@
+"""The statements of the trail. There is no UPDATE and no DELETE, and no user has the right to one."""
+
+from __future__ import annotations
+
+# Whom to seal to: the newest reader.
+READER = "SELECT reader_id, public_key, proof FROM audit_reader ORDER BY reader_id DESC LIMIT 1"
+ADD_READER = """
+INSERT INTO audit_reader (public_key, wrapped_private_key, proof)
+SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM audit_reader)
+"""
+
+# One row an event, with the writers' keys beside them ($1-$3): a key may be new, and the transaction that told of it
+# first may have rolled back, so each statement brings it and it is written once.
+ADD = """
+WITH writer AS (
+    INSERT INTO audit_key (key_id, reader_id, sealed)
+    SELECT * FROM unnest($1::bytea[], $2::int[], $3::bytea[]) ON CONFLICT (key_id) DO NOTHING
+)
+INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
+SELECT * FROM unnest($4::smallint[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[])
+"""
+
+# Reading, for the jobs role: an owner's events, newest first.
+OF_OWNER = """
+SELECT a.audit_id, a.recorded_at, a.stream, a.kind, a.owner_id, a.detail, k.sealed, k.key_id,
+       r.wrapped_private_key
+  FROM audit a JOIN audit_key k USING (key_id) JOIN audit_reader r USING (reader_id)
+ WHERE a.owner_id = $1 ORDER BY a.audit_id DESC LIMIT $2
+"""

@@ -1,0 +1,159 @@
+"""The trail: one function per event, which says what happened; callers format nothing.
+
+Invariants:
+- A row is written in the transaction of the thing it tells: both are there or neither.
+- A reading of content is written, and committed, before the bytes leave.
+- What could name a person stands in the encrypted detail or in a keyed token, never in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from crypto.edge import EdgeKeys
+from crypto.keyring import Keyring
+from server.audit import queries
+from server.audit.sealed import WriterKey, actor_token, new_writer_key, open_detail, reader
+from server.base import clock
+
+ACTS = 1  # access to content and acts, kept 20 years
+TECHNICAL = 2  # kept one year
+WRITER_KEY_SECONDS = 600  # what a seized process could read back of its own writing
+LISTED_CONTENTS = 1_000  # content ids named in one reading; a larger one says how many there were
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event ready to be written; its detail is sealed under the writer key of that id."""
+
+    stream: int
+    kind: str
+    owner_id: int | None
+    actor: bytes
+    writer: WriterKey = field(repr=False)
+    detail: bytes = field(repr=False)
+
+
+class Audit:
+    """The trail as one process writes it. `ready` once before the functions that are not coroutines."""
+
+    def __init__(self, edge: EdgeKeys) -> None:
+        self._edge = edge
+        self._reader: tuple[int, bytes] | None = None
+        self._writer: WriterKey | None = None
+
+    async def ready(self, connection: asyncpg.Connection) -> None:
+        """Learn whom to seal to. Raises IntegrityError when the database names nobody we can prove."""
+        if self._reader is None:
+            self._reader = await reader(connection, self._edge)
+
+    def message_accepted(self, owner_id: int, actor: str, reverse_path: str, recipient: str, **facts: Any) -> Event:
+        """A message was taken for a mailbox; written by the accept statement itself."""
+        detail = {"actor": actor, "from": reverse_path, "to": recipient, **facts}
+        return self._event(ACTS, "message-accepted", owner_id, actor, detail)
+
+    async def content_read(
+        self,
+        connection: asyncpg.Connection,
+        actor: str,
+        owner_id: int,
+        content_ids: Sequence[bytes],
+        purpose: str,
+    ) -> None:
+        """Somebody is about to see content; one row a command."""
+        listed = [content_id.hex() for content_id in content_ids[:LISTED_CONTENTS]]
+        detail = {"actor": actor, "contents": listed, "count": len(content_ids), "purpose": purpose}
+        await self._write(connection, ACTS, "content-read", owner_id, actor, detail)
+
+    async def mailbox_created(
+        self, connection: asyncpg.Connection, actor: str, created: Sequence[tuple[int, str]]
+    ) -> None:
+        """Mailboxes were created: (owner id, address) each."""
+        await self.ready(connection)
+        events = [
+            self._event(ACTS, "mailbox-created", owner_id, actor, {"actor": actor, "address": address})
+            for owner_id, address in created
+        ]
+        await write(connection, events)
+
+    async def signed_in(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str
+    ) -> None:
+        """Somebody opened a session. `how`: app-password, development, …; `network` where from."""
+        detail = {"actor": actor, "edge": edge, "how": how, "network": network}
+        await self._write(connection, TECHNICAL, "signed-in", owner_id, actor, detail)
+
+    async def sign_in_refused(
+        self, connection: asyncpg.Connection, actor: str, edge: str, reason: str, network: str
+    ) -> None:
+        """Somebody could not open a session."""
+        detail = {"actor": actor, "edge": edge, "reason": reason, "network": network}
+        await self._write(connection, TECHNICAL, "sign-in-refused", None, actor, detail)
+
+    async def _write(
+        self,
+        connection: asyncpg.Connection,
+        stream: int,
+        kind: str,
+        owner_id: int | None,
+        actor: str,
+        detail: dict[str, Any],
+    ) -> None:
+        await self.ready(connection)
+        await write(connection, [self._event(stream, kind, owner_id, actor, detail)])
+
+    def _writer_key(self) -> WriterKey:
+        now = clock.monotonic()
+        if self._writer is None or now - self._writer.made_at > WRITER_KEY_SECONDS:
+            if self._reader is None:
+                raise RuntimeError("Audit.ready comes first")
+            self._writer = new_writer_key(*self._reader, now)
+        return self._writer
+
+    def _event(self, stream: int, kind: str, owner_id: int | None, actor: str, detail: dict[str, Any]) -> Event:
+        writer = self._writer_key()
+        token = actor_token(self._edge, actor)
+        return Event(stream, kind, owner_id, token, writer, writer.seal(kind, owner_id, detail))
+
+
+def writers(events: Sequence[Event]) -> list[WriterKey]:
+    """The keys under which events are sealed, each once; they go into the database with the events."""
+    return list({event.writer.key_id: event.writer for event in events}.values())
+
+
+async def write(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
+    """Write events in the connection's transaction."""
+    keys = writers(events)
+    await connection.execute(
+        queries.ADD,
+        [key.key_id for key in keys],
+        [key.reader_id for key in keys],
+        [key.sealed for key in keys],
+        [event.stream for event in events],
+        [event.kind for event in events],
+        [event.owner_id for event in events],
+        [event.actor for event in events],
+        [event.writer.key_id for event in events],
+        [event.detail for event in events],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as it is read back."""
+
+    recorded_at: datetime
+    kind: str
+    owner_id: int | None
+    detail: dict[str, Any]
+
+
+async def of_owner(connection: asyncpg.Connection, keyring: Keyring, owner_id: int, limit: int = 1_000) -> list[Told]:
+    """What happened to a mailbox, newest first. Raises IntegrityError when a row was tampered with."""
+    rows = await connection.fetch(queries.OF_OWNER, owner_id, limit)
+    return [Told(row["recorded_at"], row["kind"], row["owner_id"], open_detail(keyring, row)) for row in rows]

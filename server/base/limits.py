@@ -1,0 +1,99 @@
+"""One named constant per limit, with why that number. A limit that an operator must turn is a setting instead."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# TLS. A peer that does not answer our close_notify has what we sent before it; asyncio would wait 30 s.
+TLS_CLOSE_SECONDS = 2
+
+# SMTP. RFC 5321 §4.5.3.1.4 asks for 512 octets a command line, extensions add (AUTH 12288: RFC 4954 §4).
+SMTP_LINE = 12_288
+SMTP_RECIPIENTS = 100  # RFC 5321 §4.5.3.1.8 minimum; more in one transaction holds too many folder locks
+SMTP_BAD_COMMANDS = 20  # a client in error learns nothing more after this many
+SMTP_IDLE_SECONDS = 300  # RFC 5321 §4.5.3.2.7: at least 5 minutes
+SMTP_UNAUTHENTICATED_BYTES = 64 * KIB  # what a stranger may make us read before AUTH or a peer certificate
+SMTP_SIGN_IN_SECONDS = 60  # EHLO, STARTTLS and AUTH take a program a second; a stranger holds no session for longer
+SMTP_HANDSHAKE_SECONDS = 20  # TLS over a bad line; OpenSSL needs some milliseconds
+SMTP_SESSIONS = 1_000  # of one worker: some 100 KiB each with TLS, and file descriptors (usual limit 1,024)
+SMTP_READ_AHEAD = 256 * KIB  # octets that may wait unread in a session before its socket is no longer read
+SMTP_SIGN_INS = 6  # failed AUTH commands of one connection: RFC 4954 §4 asks for 3, clients try each mechanism in turn
+ADDRESS = 254  # RFC 5321 §4.5.3.1.3 less the brackets
+
+# IMAP.
+IMAP_LINE = 64 * KIB  # RFC 2683 §3.2.1.5 says 8,000 is enough; UID sets of real clients are longer
+IMAP_LITERAL_BEFORE_LOGIN = 4 * KIB  # a name and a password
+IMAP_NESTING = 32  # parentheses in SEARCH or FETCH
+IMAP_BAD_COMMANDS = 20
+IMAP_IDLE_SECONDS = 1_860  # RFC 9051 §5.4: autologout not before 30 minutes
+IMAP_LOGIN_SECONDS = 60  # a stranger who does not sign in frees the slot
+IMAP_SEND_SECONDS = 120  # a reader that takes nothing for so long is gone
+IMAP_LITERAL = 64 * KIB  # an argument sent as a literal; only APPEND may send more
+IMAP_LITERALS = 32  # literals in one command: a SEARCH may quote many words, nothing needs hundreds
+IMAP_NONSYNC_LITERAL = 4_096  # RFC 7888 §5: what LITERAL- lets a client send unasked
+IMAP_SEARCH_KEYS = 500  # keys in one SEARCH, nested ones counted
+IMAP_FETCH_ITEMS = 100  # attributes in one FETCH
+IMAP_FETCH_BYTES = 1 * MIB  # a body leaves in pieces of this size, each decrypted when the last one has left
+IMAP_FETCH_STEP = 100  # summaries opened at a time; between steps other sessions run
+IMAP_INPUT_BYTES = 64 * KIB  # pipelined input kept while a command runs; past it the socket is not read
+IMAP_OUTPUT_BYTES = 256 * KIB  # a handler waits when so much is unsent
+IMAP_VIEWS = 2_000  # folder views a worker keeps warm after the last session left them …
+IMAP_VIEW_ROWS = 500_000  # … and messages in them all (about 400 bytes each)
+IMAP_JOURNAL = 4_096  # changes a view remembers for its sessions; one that lags more compares all rows
+
+# MIME. Real clinical mail stays far below; peers fell on depth, count and header size (CVE-2020-12100, CVE-2024-23184).
+MIME_DEPTH = 32
+MIME_PARTS = 1_000
+MIME_HEADER_BYTES = 256 * KIB
+MIME_HEADER_COUNT = 1_000
+MIME_PARAMETERS = 50
+MIME_ADDRESSES = 1_000
+SUMMARY_HEADER_BYTES = 64 * KIB  # a longer header is read from the body instead
+PREVIEW_CHARACTERS = 200  # RFC 8970 §3.1: at most 200
+
+# Store.
+FOLDERS_PER_OWNER = 1_000
+FOLDER_NAME_BYTES = 255
+KEYWORDS_PER_MESSAGE = 64
+STEP_MESSAGES = 1_000  # a command on more messages runs in steps, each its own transaction and modseq
+LOCK_TIMEOUT_MS = 250  # a folder locked longer gets its delivery from the local queue
+GROUP_MESSAGES = 16  # messages that share a commit: past 8 to 16 the gain is lost in latency
+KEY_CACHE_SECONDS = 600  # an opened mailbox key is forgotten after ten minutes
+STATEMENT_TIMEOUT_SECONDS = 5  # no statement of ours holds a snapshot longer
+
+# LDAP. A search for a professional is some hundred octets; filters of real clients nest three or four deep.
+LDAP_MESSAGE_BYTES = 64 * KIB
+LDAP_DEPTH = 32
+LDAP_ELEMENTS = 1_000
+LDAP_CONNECTIONS = 500  # anonymous and idle for the most part; past it a new one is closed at once
+LDAP_IDLE_SECONDS = 60
+LDAP_HANDSHAKE_SECONDS = 10
+
+# Web. Pages are forms of some kilobytes; nothing large is ever sent by a browser yet.
+WEB_HEADER_BYTES = 16 * KIB  # request line and headers; a browser with our two cookies sends about 1 KiB
+WEB_BODY_BYTES = 512 * KIB  # a reply of 100,000 characters, form-encoded
+WEB_REPLY_CHARACTERS = 100_000  # about 30 pages
+WEB_HEADER_SECONDS = 10  # from connection to the last header: a slower client is no browser
+WEB_REQUEST_SECONDS = 30  # a whole request, body and answer computed
+WEB_CONNECTIONS = 1_000
+WEB_PAGE_MESSAGES = 50  # messages listed on one page
+WEB_TEXT_CHARACTERS = 1_000_000  # text of a message shown in a page; the rest is only downloaded
+WEB_INLINE_BYTES = 64 * MIB  # an attachment is decoded in memory: a message is at most 25 MiB by default
+
+# Sessions of the web.
+SESSION_IDLE_SECONDS = 2 * 3600  # référentiel SC.SSI/IE.58: locked after two hours without a request
+SESSION_LIFE_SECONDS = 12 * 3600  # a working day, whatever happens
+SESSION_TOUCH_SECONDS = 60  # "last seen" is written at most once a minute: reading pages must not write rows
+SESSIONS_PER_OWNER = 50  # the oldest ends when one more begins
+
+# Record.
+DOCUMENT_BYTES = 64 * MIB
+DOCUMENTS_PER_MESSAGE = 100
+INTAKE_MESSAGES = 20  # taken in one step: with the largest documents they are done long before the lease ends
+INTAKE_LEASE_SECONDS = 120  # a worker that died held them this long at most
+INTAKE_ATTEMPTS = 5  # a message that failed so often is marked, for a person to look at
+INTAKE_RETRY_SECONDS = 30  # times the attempts: what it needed may be away
+
+# A worker's memory.
+WORKER_BUFFER_BYTES = 256 * MIB  # messages in flight; past it new mail gets 452 and nothing dies

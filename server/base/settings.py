@@ -1,0 +1,227 @@
+"""All settings, from `caducee.toml` and `CADUCEE_<SECTION>__<NAME>` (the environment wins).
+
+A wrong setting is named with its file and line, and with what would be right. Relative paths are relative to the home.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
+
+from server.base.limits import MIB
+
+# RFC 1035 §2.3.4: labels of up to 63 octets, 253 in all.
+DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+FILE_NAME = "caducee.toml"
+PREFIX = "CADUCEE_"
+HOME_VARIABLE = "CADUCEE_HOME"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text says where and what would be right."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Edge(Section):
+    """One listening role."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535, description="STARTTLS (HTTPS for web); 0 picks a free port")
+    tls_port: int = Field(default=0, ge=0, le=65535, description="implicit TLS; 0 picks a free port")
+    workers: int = Field(default=1, ge=1, le=64)
+    certificate: Path = Path("pki/server.pem")
+    private_key: Path = Path("pki/server.key")
+
+
+class Web(Edge):
+    """The pages and APIs."""
+
+    names: list[str] = Field(
+        default=[], description="host names that browsers may ask for, beside the domain itself and www.<domain>"
+    )
+
+
+class Database(Section):
+    dsn: str | None = Field(
+        default=None, description="an external PostgreSQL ≥ 15; without it an embedded one is started"
+    )
+    pool: int = Field(default=4, ge=1, le=100, description="connections of each worker")
+
+
+class Keys(Section):
+    directory: Path = Path("keys")
+
+
+class Trust(Section):
+    anchors: list[Path] = Field(default=[Path("pki/root.pem")], description="PEM files of the trusted roots")
+    members: dict[str, list[str]] = Field(
+        default={}, description="domain = [subject DNs] of operators that are trusted beside the white list"
+    )
+
+
+class Transport(Section):
+    max_message_bytes: int = Field(default=25 * MIB, ge=64 * 1024, le=256 * MIB)
+    require_signature: bool = Field(default=False, description="refuse messages whose signature does not pass")
+
+
+class Identity(Section):
+    development_sign_in: bool = Field(
+        default=False, description="a sign-in without proof, for trying out; refused in production"
+    )
+
+
+class Settings(BaseModel):
+    """The whole configuration of one data directory (`home`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path
+    domain: str
+    patient_domain: str = Field(
+        default="", description="domain of the patients' addresses; patient.<domain> when empty"
+    )
+    profile: Literal["default", "mssante"] = "default"
+    production: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    relay: Edge = Edge()
+    submission: Edge = Edge()
+    imap: Edge = Edge()
+    web: Web = Web()
+    ldap: Edge = Edge()
+    database: Database = Database()
+    keys: Keys = Keys()
+    trust: Trust = Trust()
+    transport: Transport = Transport()
+    identity: Identity = Identity()
+
+    @field_validator("domain", "patient_domain")
+    @classmethod
+    def _is_a_domain(cls, value: str, info: ValidationInfo) -> str:
+        if (value or info.field_name == "domain") and not DOMAIN.fullmatch(value):
+            raise ValueError('a domain in lower case without a final dot, like "msg.exemple.fr"')
+        return value
+
+    def model_post_init(self, context: Any) -> None:
+        if not self.patient_domain:
+            object.__setattr__(self, "patient_domain", f"patient.{self.domain}")
+        if self.production and self.identity.development_sign_in:
+            raise ValueError("identity.development_sign_in must be false when production is true")
+
+    @property
+    def local_domains(self) -> frozenset[str]:
+        """The domains whose mailboxes live here."""
+        return frozenset({self.domain, self.patient_domain})
+
+    def path(self, value: Path) -> Path:
+        """A configured path made absolute (relative ones start at the home)."""
+        return value if value.is_absolute() else self.home / value
+
+    @property
+    def keys_directory(self) -> Path:
+        return self.path(self.keys.directory)
+
+
+def find_home(given: Path | None) -> Path:
+    """The data directory: the one given, else CADUCEE_HOME. Raises SettingsError when there is neither."""
+    chosen = given or (Path(os.environ[HOME_VARIABLE]) if os.environ.get(HOME_VARIABLE) else None)
+    if chosen is None:
+        raise SettingsError(f"No data directory: give --home DIR or set {HOME_VARIABLE} (made by `caducee init DIR`).")
+    return chosen.resolve()
+
+
+def load(home: Path, environment: dict[str, str] | None = None) -> Settings:
+    """Read `home`/caducee.toml and the environment.
+
+    Raises SettingsError: the file is missing, is no TOML, or a value is wrong (file, line, what would be right).
+    """
+    file = home / FILE_NAME
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{file} does not exist: make a data directory with `caducee init {home}`.") from None
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: {error}") from None
+    origin = _overlay(values, dict(os.environ) if environment is None else environment)
+    if "home" in values:
+        where = origin.get("home") or next(
+            (name for name in origin.values() if name.startswith("CADUCEE_HOME__")), None
+        )
+        raise SettingsError(f"{where or file}: home: it is the folder of {FILE_NAME} and no setting.")
+    try:
+        return Settings(home=home, **values)
+    except ValidationError as error:
+        lines = [_explain(file, text, origin, detail) for detail in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _overlay(values: dict[str, Any], environment: dict[str, str]) -> dict[str, str]:
+    """Put CADUCEE_<SECTION>__<NAME> over the file's values; returns setting → variable, for messages."""
+    origin: dict[str, str] = {}
+    for variable, text in sorted(environment.items()):
+        section, found, name = variable.removeprefix(PREFIX).lower().partition("__")
+        # Without "__" only a setting's own name counts: other programs keep variables under our prefix (tests, wrappers).
+        if not variable.startswith(PREFIX) or not (found or section in Settings.model_fields):
+            continue
+        value = _from_text(text)
+        if found:
+            table = values.setdefault(section, {})
+            if isinstance(table, dict):
+                table[name] = value
+            origin[f"{section}.{name}"] = variable
+        else:
+            values[section] = value
+            origin[section] = variable
+    return origin
+
+
+def _from_text(text: str) -> Any:
+    """A variable's text as a TOML value where it is one (numbers, true, lists), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(file: Path, text: str, origin: dict[str, str], detail: ErrorDetails) -> str:
+    path = [str(step) for step in detail["loc"]]
+    name = ".".join(path) or "the settings"
+    sentence = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        known = (
+            Settings.model_fields[path[0]].annotation
+            if len(path) > 1 and path[0] in Settings.model_fields
+            else Settings
+        )
+        names = sorted(name for name in getattr(known, "model_fields", {}) if name != "home")
+        sentence = f"there is no such setting; known here: {', '.join(names)}"
+    elif detail["type"] == "missing":
+        sentence = f'it is required; write {path[-1]} = "…"'
+    variable = next((origin[".".join(path[:n])] for n in range(len(path), 0, -1) if ".".join(path[:n]) in origin), None)
+    where = f"environment variable {variable}" if variable else f"{file}, line {_line_of(text, path)}"
+    return f"{where}: {name}: {sentence}"
+
+
+def _line_of(text: str, path: list[str]) -> int:
+    """The line of a setting in the TOML text (the section's line when the name itself is not there, else 1)."""
+    section, best = "", 1
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped.strip("[] ")
+            if path[:1] == [section]:
+                best = number
+        key = stripped.partition("=")[0].strip().strip('"')
+        if ([section, key] if section else [key]) == path[: 2 if section else 1]:
+            return number
+    return best

@@ -1,0 +1,44 @@
+"""TLS contexts: one place that says what a connection of ours may look like.
+
+TLS 1.2 is the floor (référentiel socle MSSanté #2, ECO.1.1.1); with 1.2 only the four suites of ECO.1.1.3 and their
+ECDSA twins; TLS 1.3 as OpenSSL offers it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+# ECO.1.1.3: C030, C02F, C028, C027; ECDSA twins for the P-256 certificates that `caducee init` makes.
+SUITES = ":".join(
+    [
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES256-SHA384",
+        "ECDHE-RSA-AES128-SHA256",
+    ]
+)
+
+
+def server_context(certificate: Path, private_key: Path, client_anchors: Path | None = None) -> ssl.SSLContext:
+    """A server's context; with `client_anchors` (PEM) it asks for a client certificate and checks one shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(SUITES)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.load_cert_chain(certificate, private_key)
+    if client_anchors is not None:
+        context.load_verify_locations(client_anchors)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def client_context(anchors: Path) -> ssl.SSLContext:
+    """A client's context that trusts only `anchors` (PEM) and checks the name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(SUITES)
+    context.load_verify_locations(anchors)
+    return context
