@@ -1,0 +1,1 @@
+"""Who speaks: accounts, passwords made for software, throttle."""

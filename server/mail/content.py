@@ -1,0 +1,75 @@
+"""What stands in a part: its octets without transfer encoding, and the text of those (RFC 2045 §6)."""
+
+from __future__ import annotations
+
+import base64
+import html
+import quopri
+import re
+from typing import TYPE_CHECKING
+
+from server.mail import headers
+
+if TYPE_CHECKING:
+    from server.mail.structure import Part
+
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+# RFC 2045 §6.8: "=" ends the data; what follows is not decoded, since readers differ on it.
+_PADDED = re.compile(rb"[^=]*+")
+_BLOCK_ENDS = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])\b[^>]*+>", re.IGNORECASE)
+_UNSHOWN = re.compile(r"<(?:(script|style|head|title)\b|!--)", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*+>?")
+_SPACES = re.compile(r"[ \t\xa0]+")
+
+
+def octets(body: bytes, encoding: str) -> bytes:
+    """A body without its transfer encoding, never longer than it. Damaged data gives what can be read of it."""
+    if encoding == "base64":
+        kept = _NOT_BASE64.sub(b"", (_PADDED.match(body) or [b""])[0])
+        if len(kept) % 4 == 1:
+            kept = kept[:-1]  # six bits alone are no octet
+        return base64.b64decode(kept + b"=" * (-len(kept) % 4))
+    if encoding == "quoted-printable":
+        return quopri.decodestring(body)
+    return body
+
+
+def decode(part: Part, data: bytes, *, whole: bool = True) -> bytes:
+    """The octets of a part. `data` is the whole message, or with `whole=False` the body of the part alone."""
+    return octets(data[part.body_start : part.body_end] if whole else data, part.encoding)
+
+
+def text(data: bytes, charset: str) -> str:
+    """Decoded octets of a text part in its charset, line ends as LF. What does not fit shows as U+FFFD."""
+    return headers.text(data, charset).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+
+
+def plain(markup: str) -> str:
+    """The words of an HTML text, without markup: for a preview or a search, never as HTML."""
+    markup = _BLOCK_ENDS.sub("\n", _shown(markup))
+    return _SPACES.sub(" ", html.unescape(_TAG.sub("", markup))).strip()
+
+
+def _shown(markup: str) -> str:
+    """Markup without what a browser does not show. An element that does not end hides the rest, as there."""
+    kept: list[str] = []
+    at = 0
+    while (opening := _UNSHOWN.search(markup, at)) is not None:
+        kept.append(markup[at : opening.start()])
+        closing = re.compile(f"</{opening[1]}\\s*+>" if opening[1] else "-->", re.IGNORECASE).search(
+            markup, opening.end()
+        )
+        if closing is None:
+            break
+        at = closing.end()
+    else:
+        kept.append(markup[at:])
+    return " ".join(kept)
+
+
+def preview(data: bytes, charset: str, subtype: str, limit: int) -> str:
+    """The beginning of a decoded text on one line, at most `limit` characters (RFC 8970 §3.1)."""
+    words = text(data, charset)
+    if subtype == "html":
+        words = plain(words)
+    return " ".join(headers.printable(" ".join(words.split())).split())[:limit].rstrip()

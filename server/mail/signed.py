@@ -1,0 +1,93 @@
+"""What in a message is signed (RFC 8551 §3.5, RFC 1847 §2.1): found here, judged by `crypto.smime`.
+
+A signature inside a forwarded message (message/rfc822) is that message's, not this one's: it is not looked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from server.mail import content, parameters
+from server.mail.structure import AMBIGUOUS, Finding, Message, Part
+
+_SIGNATURES = frozenset({"pkcs7-signature", "x-pkcs7-signature"})
+_CMS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
+# RFC 5652 §5.1: id-signedData, as DER stands at the head of a ContentInfo.
+_SIGNED_DATA_OID = bytes.fromhex("06092a864886f70d010702")
+_HEAD = 32  # octets in which the content type of a ContentInfo stands
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signature and what it covers.
+
+    `kind`: "detached" (multipart/signed) or "opaque" (application/pkcs7-mime). `content`: the exact octets signed as
+    they stand in the message, None when opaque. `cms`: the CMS object without transfer encoding. `micalg`: lower case,
+    "" when opaque or not given. `at_top`: it covers the whole body. `path`: number of the signed part. `outside`: a
+    leaf of the message stands outside of what is signed. `several`: there is another signature beside this one.
+    `ambiguous`: findings by which another reader may see another content than what is signed.
+    """
+
+    kind: str
+    content: bytes | None = field(repr=False)
+    cms: bytes = field(repr=False)
+    micalg: str
+    at_top: bool
+    path: str
+    outside: bool
+    several: bool
+    ambiguous: tuple[Finding, ...] = ()
+
+
+def signed_data(message: Message, data: bytes) -> Signed | None:
+    """The outermost signature of a message, the first of several; None for none. `data`: the whole message."""
+    found = _signed_parts(message.root, data)
+    if not found:
+        return None
+    part = found[0]
+    top = part is message.root
+    ambiguous = tuple(finding for finding in message.findings if finding in AMBIGUOUS)
+    several = len(found) > 1
+    if part.type != "multipart":
+        cms = content.decode(part, data)
+        return Signed("opaque", None, cms, "", top, part.path or "1", not top, several, ambiguous)
+    signed, signature, *more = part.children
+    # RFC 8551 §3.5.3.1, RFC 1847 §2.1: from the header of the first part up to the line end before its delimiter, which
+    # is the delimiter's.
+    octets = data[signed.header_start : signed.body_end]
+    micalg = (parameters.get(part.params, "micalg") or "").lower()
+    cms = content.decode(signature, data)
+    whole = top and not more
+    return Signed("detached", octets, cms, micalg, whole, signed.path, not whole, several, ambiguous)
+
+
+def _signed_parts(root: Part, data: bytes) -> list[Part]:
+    """Signed parts in document order, none inside of another, none in messages inside."""
+    found: list[Part] = []
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if _is_detached(part) or _is_opaque(part, data):
+            found.append(part)
+        else:
+            waiting += reversed(part.children)
+    return found
+
+
+def _is_detached(part: Part) -> bool:
+    # By the type of the second part, not by `protocol`: a signature must not escape notice by a wrong parameter.
+    if part.type != "multipart" or part.subtype != "signed" or len(part.children) < 2:
+        return False
+    signature = part.children[1]
+    return signature.type == "application" and signature.subtype in _SIGNATURES
+
+
+def _is_opaque(part: Part, data: bytes) -> bool:
+    if part.type != "application" or part.subtype not in _CMS:
+        return False
+    smime_type = (parameters.get(part.params, "smime-type") or "").lower()
+    if smime_type:
+        return smime_type == "signed-data"
+    # RFC 8551 §3.2.2: smime-type is optional; the object itself says what it is.
+    head = data[part.body_start : min(part.body_end, part.body_start + 2 * _HEAD)]
+    return _SIGNED_DATA_OID in content.octets(head, part.encoding)[:_HEAD]

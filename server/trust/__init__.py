@@ -1,0 +1,1 @@
+"""The trust space: who may speak for which domain."""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.base.limits import IMAP_LINE, IMAP_LITERALS
+from server.imap.grammar.reader import Admission, Event, Frame, LineTooLong, LiteralRefused, Prompt, Reader
+
+
+def events(data: bytes, pieces: int = 0, limit: int = 1_000) -> list[Event]:
+    """Everything a reader tells of `data`, fed whole or in pieces of that many octets."""
+
+    def admit(text: bytes, taken: int, size: int, nonsync: bool) -> Admission:
+        return Admission.ACCEPT if taken + size <= limit else Admission.TOO_BIG
+
+    reader = Reader(admit)
+    told: list[Event] = []
+    step = pieces or max(len(data), 1)
+    for start in range(0, len(data), step):
+        reader.feed(data[start : start + step])
+        while (event := reader.next_frame()) is not None:
+            told.append(event)
+            if isinstance(event, LineTooLong) or (isinstance(event, LiteralRefused) and event.fatal):
+                return told
+    return told
+
+
+def test_a_literal_stands_as_one_nul() -> None:
+    told = events(b"a LOGIN {4+}\r\nus\r\n {2}\r\npw\r\n")
+    assert told == [Prompt(), Frame(b"a LOGIN \0 \0", (b"us\r\n", b"pw"))]
+
+
+def test_sizes_are_judged_before_the_octets() -> None:
+    assert events(b"a X {1001}\r\nb NOOP\r\n") == [
+        LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=False),
+        Frame(b"b NOOP"),
+    ]
+    assert events(b"a X {1001+}\r\nb NOOP\r\n") == [LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=True)]
+    assert events(b"a X {9999999999999999999}\r\n")[0] == LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=False)
+    many = b"a X" + b" {0+}\r\n" * (IMAP_LITERALS + 1)
+    assert isinstance(events(many)[-1], LiteralRefused)
+
+
+@pytest.mark.parametrize("line", [b"a NOOP\n", b"a NO\rOP\r\n", b"a NO\0OP\r\n"])
+def test_faulty_lines_are_told_and_passed(line: bytes) -> None:
+    first, second = events(line + b"b NOOP\r\n")
+    assert isinstance(first, Frame)
+    assert first.fault
+    assert second == Frame(b"b NOOP")
+
+
+def test_a_literal_behind_a_fault_is_not_read() -> None:
+    refused = events(b"a \0 {3}\r\n")[0]
+    assert refused == LiteralRefused(b"a ? ", Admission.SENSELESS, fatal=False)
+
+
+def test_a_line_without_end_is_cut_off() -> None:
+    assert events(b"a" * (IMAP_LINE + 1)) == [LineTooLong(b"")]
+    assert events(b"a" * IMAP_LINE + b"\n") != [LineTooLong(b"")]
+    halves = b"a" * (IMAP_LINE // 2) + b" {0+}\r\n" + b"b" * (IMAP_LINE // 2) + b"\r\n"
+    assert isinstance(events(halves)[-1], LineTooLong)
+
+
+def test_what_was_buffered_is_forgotten() -> None:
+    reader = Reader(lambda *_: Admission.ACCEPT)
+    reader.feed(b"a STARTTLS\r\nb LOGIN {3}\r\nx")
+    assert reader.next_frame() == Frame(b"a STARTTLS")
+    reader.clear()
+    reader.feed(b"c NOOP\r\n")
+    assert reader.next_frame() == Frame(b"c NOOP")
+
+
+PIECES = st.sampled_from(
+    [b"a NOOP", b"\r\n", b"\n", b"\r", b"{3}\r\n", b"{3+}\r\n", b"{2000}", b"~{1+}\r\n", b'"x"', b"\0", b" "]
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=4), max_size=20).map(b"".join), st.integers(1, 3))
+def test_in_pieces_as_whole(data: bytes, pieces: int) -> None:
+    assert events(data, pieces) == events(data)

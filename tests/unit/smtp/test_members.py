@@ -1,0 +1,73 @@
+"""Names of operators: as lists write them, as certificates hold them."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from server.trust.members import DistinguishedName, DistinguishedNameError, Members
+
+# In the certificate's order: from the country down.
+CERTIFICATE = x509.Name(
+    [
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
+        x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, "Paris (75)"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Opérateur, Santé & Cie"),
+        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "318751275100020"),
+        x509.NameAttribute(NameOID.COMMON_NAME, "smtp.operateur.fr"),
+    ]
+)
+SUBJECT = DistinguishedName.of(CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CN=smtp.operateur.fr,OU=318751275100020,O=Opérateur\\, Santé & Cie,ST=Paris (75),C=FR",
+        "CN=smtp.operateur.fr,OU=318751275100020,O=Opérateur, Santé & Cie,ST=Paris (75),C=FR",
+        "C=FR, ST=Paris (75), O=Opérateur, Santé & Cie, OU=318751275100020, CN=SMTP.Operateur.FR",
+        "/C=FR/ST=Paris (75)/O=Opérateur, Santé & Cie/OU=318751275100020/CN=smtp.operateur.fr",
+        'CN = smtp.operateur.fr, OU = 318751275100020, O = "Opérateur,  Santé & Cie", S = Paris (75), C = fr',
+        "2.5.4.3=smtp.operateur.fr,OID.2.5.4.11=318751275100020,O=Op\\C3\\A9rateur\\2C Santé & Cie,ST=Paris (75),C=FR",
+    ],
+)
+def test_the_same_subject_as_lists_write_it(text: str) -> None:
+    assert SUBJECT.same(DistinguishedName.parse(text))
+    assert Members({"operateur.fr": [text]}).may_speak_for(SUBJECT, "operateur.fr")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CN=smtp.operateur.fr,OU=318751275100021,O=Opérateur\\, Santé & Cie,ST=Paris (75),C=FR",
+        "CN=smtp.operateur.fr,OU=318751275100020,O=Opérateur\\, Santé & Cie,ST=Paris (75)",
+        "OU=318751275100020,CN=smtp.operateur.fr,O=Opérateur\\, Santé & Cie,ST=Paris (75),C=FR",
+        "CN=smtp.operateur.fr",
+    ],
+)
+def test_another_subject(text: str) -> None:
+    assert not SUBJECT.same(DistinguishedName.parse(text))
+
+
+def test_a_value_cannot_pretend_to_be_more_attributes() -> None:
+    trick = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smtp.operateur.fr,OU=318751275100020,C=FR")])
+    listed = DistinguishedName.parse("CN=smtp.operateur.fr,OU=318751275100020,C=FR")
+    assert not DistinguishedName.of(trick).same(listed)
+
+
+def test_an_empty_subject_is_nobody() -> None:
+    empty = DistinguishedName.of(x509.Name([]))
+    assert not empty.same(empty)
+
+
+def test_a_domain_that_is_not_listed_is_nobodys() -> None:
+    members = Members({"operateur.fr": ["CN=smtp.operateur.fr"]})
+    assert not members.may_speak_for(SUBJECT, "autre.fr")
+    assert not Members({}).may_speak_for(SUBJECT, "operateur.fr")
+
+
+@pytest.mark.parametrize("text", ["", "smtp.operateur.fr", "XX=a", "CN"])
+def test_what_is_no_name_is_said_with_its_domain(text: str) -> None:
+    with pytest.raises(DistinguishedNameError, match=r"operateur\.fr"):
+        Members({"operateur.fr": [text]})
