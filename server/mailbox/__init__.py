@@ -1,0 +1,1 @@
+"""The store: owners, folders, messages, flags, content, change log and feed, invariants."""

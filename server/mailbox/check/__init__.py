@@ -1,0 +1,147 @@
+"""The store checks itself: every invariant it lives by, in one snapshot. `caducee check`, and the end of every test.
+
+Without the keyring: counters, references and the log. With it every key, name, summary and body is opened too.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from crypto import blob
+from crypto.edge import EdgeKeys
+from crypto.errors import CryptoError
+from crypto.keyring import Keyring
+from server.mailbox.check import queries
+from server.mailbox.content import open_summary
+from server.mailbox.keys import OwnerKey, owner_key
+from server.mailbox.model import OwnerKind, OwnerState
+from server.mailbox.routes import proof
+
+PAGE = 500  # owners read at a time; contents come through a cursor
+CONTENTS_AT_ONCE = 20  # bodies in memory at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An invariant that does not hold, and where. No text of anybody's."""
+
+    invariant: str
+    owner_id: int | None
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.invariant} (owner {self.owner_id}{', ' + self.where if self.where else ''})"
+
+
+_ROWS: tuple[tuple[str, str], ...] = (
+    ("a message's content exists", queries.DANGLING_MESSAGES),
+    ("a message has the size of its content", queries.SIZES),
+    ("a folder has its counters and counters their folder", queries.FOLDERLESS_STATES),
+    ("an owner has an address, INBOX, and folder numbers below its counter", queries.UNNAMED_OWNERS),
+    ("unreferenced content is on the collector's list and collected in time", queries.ORPHANS),
+    ("a large body has a message or is collected in time", queries.LARGE_ORPHANS),
+    ("the change log does not run ahead of its folder", queries.CHANGES_AHEAD),
+    ("every change since the log's beginning is in the log", queries.CHANGES_MISSING),
+    ("what the log says vanished is gone", queries.VANISHED_PRESENT),
+)
+
+
+async def check(
+    connection: asyncpg.Connection, keyring: Keyring | None, edge: EdgeKeys, sample: int | None = None
+) -> list[Problem]:
+    """All problems found. `sample`: open only about this percentage of contents. For the database's owner."""
+    async with connection.transaction():
+        await connection.execute(queries.BEGIN)
+        await connection.execute(queries.NO_TIMEOUT)
+        return await problems_of(connection, keyring, edge, sample)
+
+
+async def problems_of(
+    connection: asyncpg.Connection, keyring: Keyring | None, edge: EdgeKeys, sample: int | None = None
+) -> list[Problem]:
+    """The same in the caller's transaction, whose statements should share one snapshot."""
+    problems: list[Problem] = []
+    for row in await connection.fetch(queries.COUNTERS):
+        wrong = [name for name, right in row.items() if right is False]
+        where = f"folder {row['folder_id']}: {', '.join(wrong)}"
+        problems.append(Problem("counters equal rows", row["owner_id"], where))
+    for invariant, statement in _ROWS:
+        problems += [_problem(invariant, row) for row in await connection.fetch(statement)]
+    problems += [problem async for problem in _proofs(connection, edge)]
+    if keyring is not None:
+        problems += [problem async for problem in _opened(connection, keyring, edge, sample)]
+    return problems
+
+
+def _problem(invariant: str, row: asyncpg.Record) -> Problem:
+    places = [
+        f"{name} {value.hex() if isinstance(value, bytes) else value}"
+        for name, value in row.items()
+        if name != "owner_id"
+    ]
+    return Problem(invariant, row["owner_id"], ", ".join(places))
+
+
+async def _proofs(connection: asyncpg.Connection, edge: EdgeKeys) -> AsyncIterator[Problem]:
+    async for row in connection.cursor(queries.PROOFS, 0, 2**31, prefetch=PAGE):
+        expected = proof(edge, row["token"], row["owner_id"], row["public_key"])
+        if not hmac.compare_digest(row["proof"], expected):
+            yield Problem("an address is proven to lead to its owner's key", row["owner_id"])
+
+
+async def _opened(
+    connection: asyncpg.Connection, keyring: Keyring, edge: EdgeKeys, sample: int | None
+) -> AsyncIterator[Problem]:
+    last = 0
+    while rows := await connection.fetch(queries.OWNERS, last, PAGE):
+        for row in rows:
+            last = row["owner_id"]
+            if row["state"] == OwnerState.CLOSED:
+                continue  # its keys may be destroyed, and that is right
+            try:
+                private = keyring.unwrap_private(last, row["wrapped_private_key"])
+                key = owner_key(last, OwnerKind(row["kind"]), OwnerState(row["state"]), private)
+                if private.public() != row["public_key"]:
+                    yield Problem("an owner's public key is that of its private key", last)
+                key.open_identity(row["identity"], row["identity_key"])
+            except CryptoError:
+                yield Problem("an owner's keys and identity open", last)
+                continue
+            async for problem in _folder_names(connection, key):
+                yield problem
+            async for problem in _contents(connection, key, edge, sample):
+                yield problem
+
+
+async def _folder_names(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
+    for folder_id, wrapped, token in await connection.fetch(queries.FOLDER_NAMES, key.owner_id):
+        try:
+            holds = hmac.compare_digest(key.name_token(key.open_folder_name(folder_id, wrapped)), token)
+        except CryptoError:
+            holds = False
+        if not holds:
+            yield Problem("a folder's name opens and has its token", key.owner_id, f"folder {folder_id}")
+
+
+async def _contents(
+    connection: asyncpg.Connection, key: OwnerKey, edge: EdgeKeys, sample: int | None
+) -> AsyncIterator[Problem]:
+    cursor = connection.cursor(queries.CONTENTS, key.owner_id, sample, prefetch=CONTENTS_AT_ONCE)
+    async for row in cursor:
+        content_id, cipher = row["content_id"], row["body"]
+        if row["large"]:
+            pieces = await connection.fetch(queries.BODY_PIECES, key.owner_id, content_id)
+            cipher = b"".join(piece["data"] for piece in pieces)
+        try:
+            message_key = key.message_key(content_id, row["key"], row["key_form"])
+            summary = open_summary(message_key, content_id, edge.salts, row["summary"])
+            plain = blob.decrypt(message_key, content_id, edge.salts, cipher)
+        except CryptoError:
+            yield Problem("a content's key, summary and body open", key.owner_id, content_id.hex())
+            continue
+        if not len(plain) == row["size"] == summary.size:
+            yield Problem("a content has the size it says", key.owner_id, content_id.hex())

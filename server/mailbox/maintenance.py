@@ -1,0 +1,91 @@
+"""What the jobs role does for the store, in bounded pieces; each function says how much it did, and 0 means rest.
+
+Several workers may run these at the same time: what one holds, the others pass over.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+import structlog
+
+from crypto.errors import CryptoError
+from crypto.keyring import Keyring
+from server.base import metrics
+from server.base.errors import Refused
+from server.mailbox import queries
+from server.mailbox.create import fill_spares
+from server.mailbox.keys import SEALED_FORM, Keys
+from server.mailbox.trouble import connection
+
+REWRAP_OWNERS = 100  # a piece of re-wrapping opens at most so many mailboxes,
+REWRAP_KEYS = 500  # and so many messages of each (0.1 ms each)
+COLLECT_ROWS = 500
+# A COPY may be racing with an EXPUNGE, and a restore of yesterday's backup wants yesterday's content.
+UNREFERENCED_SECONDS = 24 * 3600.0
+CHANGES_SECONDS = 30 * 24 * 3600.0  # a client away for longer has its folder read anew
+TRIM_FOLDERS = 200
+SPARE_OWNERS = 32  # mailboxes ready for edges that need one; a new one costs 0.5 ms, so few are enough
+
+log = structlog.get_logger()
+
+
+class Rewrapper:
+    """Re-wraps keys of new messages with their mailbox's symmetric key, soon after delivery."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keys = Keys(keyring)
+        self._damaged: set[int] = set()
+
+    async def some(self, pool: asyncpg.Pool) -> int:
+        """One piece; returns how many keys. An owner whose key does not open is logged once and passed over."""
+        done = 0
+        async with connection(pool) as acquired:
+            for row in await acquired.fetch(queries.SEALED_OWNERS, REWRAP_OWNERS * REWRAP_KEYS, list(self._damaged)):
+                done += await self._owner(acquired, row["owner_id"])
+        return done
+
+    async def _owner(self, acquired: asyncpg.Connection, owner_id: int) -> int:
+        contents: list[bytes] = []
+        wrapped: list[bytes] = []
+        try:
+            key = await self._keys.of(acquired, owner_id)
+            for content_id, sealed in await acquired.fetch(queries.SEALED_KEYS, owner_id, REWRAP_KEYS):
+                message_key = key.message_key(content_id, sealed, SEALED_FORM)
+                wrapped.append(key.wrap_message_key(content_id, message_key))
+                contents.append(content_id)
+        except (CryptoError, Refused) as error:
+            # A forged row, a destroyed key or a closed mailbox: what opened before it is still done.
+            log.error("rewrap_passed_over", owner=owner_id, error=error)
+            self._damaged.add(owner_id)
+        await acquired.execute(queries.REWRAP, owner_id, contents, wrapped)
+        metrics.REWRAPPED.inc(len(contents))
+        return len(contents)
+
+
+async def collect_content(pool: asyncpg.Pool, unreferenced_seconds: float = UNREFERENCED_SECONDS) -> int:
+    """Delete content that nothing has referred to for 24 hours, and large bodies whose message never came."""
+    async with connection(pool) as acquired:
+        async with acquired.transaction():
+            held = await acquired.fetch(queries.HOLD_RELEASED, unreferenced_seconds, COLLECT_ROWS)
+            owners, contents = [row[0] for row in held], [row[1] for row in held]
+            # A statement of its own: its snapshot sees whatever was committed before the rows were held.
+            await acquired.fetch(queries.COLLECT, owners, contents)
+        large = await acquired.fetch(queries.COLLECT_LARGE, unreferenced_seconds, COLLECT_ROWS)
+    return len(held) + len(large)
+
+
+async def trim_changes(pool: asyncpg.Pool, kept_seconds: float = CHANGES_SECONDS) -> int:
+    """Cut the change log at its horizon, a folder a transaction; returns how many folders were cut."""
+    async with connection(pool) as acquired:
+        old = await acquired.fetch(queries.OLD_CHANGES, kept_seconds, TRIM_FOLDERS)
+        for owner_id, folder_id, upto in old:
+            async with acquired.transaction():
+                await acquired.execute(queries.MARK_TRIMMED, owner_id, folder_id, upto)
+                await acquired.execute(queries.TRIM_CHANGES, owner_id, folder_id, upto)
+    return len(old)
+
+
+async def fill_key_pool(pool: asyncpg.Pool, keyring: Keyring) -> int:
+    """Keep spare owners ready; returns how many were made."""
+    async with connection(pool) as acquired:
+        return await fill_spares(acquired, keyring, SPARE_OWNERS)

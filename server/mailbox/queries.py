@@ -1,0 +1,295 @@
+"""The statements of the store, with a line of why. Lock order: content, folder_state by (owner, folder), counters."""
+
+from __future__ import annotations
+
+# Owners and addresses ------------------------------------------------------------------------------------------------
+
+# What an edge may know of recipients; closed owners come too, so that it can say "closed" and not "unknown".
+ROUTES = """
+SELECT a.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key
+  FROM unnest($1::bytea[]) AS asked(token) JOIN address a USING (token) JOIN owner o USING (owner_id)
+"""
+# A mailbox as its reader opens it.
+OWNER = "SELECT kind, state, wrapped_private_key FROM owner WHERE owner_id = $1"
+IDENTITY = "SELECT identity, identity_key FROM owner WHERE owner_id = $1"
+NUMBERS = "SELECT nextval('owner_number') FROM generate_series(1, $1)"
+TAKEN = "SELECT token FROM address WHERE token = ANY($1::bytea[])"
+ADD_OWNERS = """
+INSERT INTO owner (owner_id, kind, state, public_key, wrapped_private_key, identity, last_folder)
+SELECT owner_id, kind, state, public_key, wrapped, identity, $7
+  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])
+       AS new(owner_id, kind, state, public_key, wrapped, identity)
+"""
+ADD_ADDRESSES = """
+INSERT INTO address (token, owner_id, proof)
+SELECT token, owner_id, proof FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) AS new(token, owner_id, proof)
+"""
+CLOSE_OWNER = "UPDATE owner SET state = 'closed' WHERE owner_id = $1 AND state <> 'spare' RETURNING true"
+CLOSE_ADDRESSES = "UPDATE address SET closed_at = now() WHERE owner_id = $1 AND closed_at IS NULL"
+COUNT_SPARE = "SELECT count(*) FROM owner WHERE state = 'spare'"
+TAKE_SPARE = "SELECT owner_id, public_key FROM take_spare_owner()"
+NAME_SPARE = "SELECT name_spare_owner($1, $2, $3, $4)"
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+ADD_FOLDERS = """
+WITH new AS (
+    INSERT INTO folder (owner_id, folder_id, uidvalidity, name, name_token, special_use)
+    SELECT owner_id, folder_id, folder_id, name, name_token, special_use
+      FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::text[])
+           AS f(owner_id, folder_id, name, name_token, special_use)
+    RETURNING owner_id, folder_id
+)
+INSERT INTO folder_state (owner_id, folder_id) SELECT owner_id, folder_id FROM new
+"""
+FOLDERS = "SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1"
+FOLDER_NAMED = """
+SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1 AND name_token = $2
+"""
+# Folder commands of one owner run one after the other, and no number is ever given twice.
+NEXT_FOLDER = "UPDATE owner SET last_folder = last_folder + 1 WHERE owner_id = $1 RETURNING last_folder"
+LOCK_OWNER = "SELECT 1 FROM owner WHERE owner_id = $1 FOR NO KEY UPDATE"
+COUNT_FOLDERS = "SELECT count(*) FROM folder WHERE owner_id = $1"
+RENAME = "UPDATE folder SET name = $3, name_token = $4 WHERE owner_id = $1 AND folder_id = $2"
+SUBSCRIBE = "UPDATE folder SET subscribed = $3 WHERE owner_id = $1 AND name_token = $2 RETURNING true"
+# What the folder's messages refer to may now be unreferenced; the rows themselves go by cascade.
+RELEASE_FOLDER = """
+INSERT INTO released (owner_id, content_id)
+SELECT DISTINCT owner_id, content_id FROM message WHERE owner_id = $1 AND folder_id = $2
+ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
+"""
+DELETE_FOLDER = "DELETE FROM folder WHERE owner_id = $1 AND folder_id = $2"
+STATES = """
+SELECT folder_id, uidnext, highestmodseq, messages, unseen, deleted, bytes FROM folder_state WHERE owner_id = $1
+"""
+SOME_STATES = STATES.rstrip() + " AND folder_id = ANY($2::int[])\n"
+
+# Views ---------------------------------------------------------------------------------------------------------------
+
+# Folder, counters and rows in one statement, so in one snapshot; rows come as columns, which a driver decodes faster.
+# An array of arrays must be rectangular, so keywords come joined: they are atoms and hold no space.
+VIEW = """
+SELECT f.name, f.uidvalidity, f.special_use, f.subscribed, s.uidnext, s.highestmodseq, s.messages, s.unseen,
+       s.deleted, s.bytes, r.*
+  FROM folder f JOIN folder_state s USING (owner_id, folder_id) CROSS JOIN LATERAL (
+       SELECT array_agg(uid) AS uids, array_agg(content_id) AS contents, array_agg(flags) AS flags,
+              array_agg(array_to_string(keywords, ' ')) AS keywords, array_agg(internaldate) AS internaldates,
+              array_agg(savedate) AS savedates, array_agg(modseq) AS modseqs, array_agg(size) AS sizes
+         FROM (SELECT * FROM message m WHERE m.owner_id = $1 AND m.folder_id = $2 ORDER BY uid) AS m) AS r
+ WHERE f.owner_id = $1 AND f.folder_id = $2
+"""
+# The rows named by the log after a modseq, and what vanished, with the counters of the same snapshot.
+CHANGES = """
+SELECT s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.changes_from, gone.uids AS vanished, r.*
+  FROM folder_state s CROSS JOIN LATERAL (
+       SELECT range_agg(uids) AS uids FROM change
+        WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind = 3) AS gone CROSS JOIN LATERAL (
+       SELECT array_agg(uid) AS uids, array_agg(content_id) AS contents, array_agg(flags) AS flags,
+              array_agg(array_to_string(keywords, ' ')) AS keywords, array_agg(internaldate) AS internaldates,
+              array_agg(savedate) AS savedates, array_agg(modseq) AS modseqs, array_agg(size) AS sizes
+         FROM (SELECT m.* FROM unnest((SELECT range_agg(uids) FROM change WHERE owner_id = $1 AND folder_id = $2
+                                          AND modseq > $3 AND kind IN (1, 2))) AS span
+                 JOIN message m ON m.owner_id = $1 AND m.folder_id = $2
+                      AND m.uid >= lower(span) AND m.uid < upper(span) AND m.modseq > $3
+                ORDER BY m.uid) AS m) AS r
+ WHERE s.owner_id = $1 AND s.folder_id = $2
+"""
+
+# Commands ------------------------------------------------------------------------------------------------------------
+
+# Always first, by (owner, folder), and in a statement of its own: what follows then sees what the lock waited for.
+LOCK_FOLDERS = """
+SELECT folder_id FROM folder_state WHERE owner_id = $1 AND folder_id = ANY($2::int[])
+ ORDER BY owner_id, folder_id FOR NO KEY UPDATE
+"""
+ALL_UIDS = "SELECT array_agg(uid) FROM message WHERE owner_id = $1 AND folder_id = $2"
+ROWS = """
+SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FROM message
+ WHERE owner_id = $1 AND folder_id = $2 AND uid = ANY($3::int[]) ORDER BY uid
+"""
+# Flags of a step: only rows that differ get the new modseq ($7 UNCHANGEDSINCE or NULL).
+# Keywords are found in any case (RFC 9051 §2.3.2).
+# ($4 add, remove or replace; $5 flags; $6 keywords.)
+STORE_FLAGS = """
+WITH wanted AS (
+    SELECT m.uid, m.flags AS old,
+           CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint
+                   ELSE $5::smallint END AS new,
+           m.keywords AS old_words,
+           CASE $4 WHEN 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
+                                                       (SELECT lower(k) FROM unnest(m.keywords) AS k))
+                   WHEN 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
+                                            (SELECT lower(w) FROM unnest($6::text[]) AS w))
+                   ELSE $6::text[] END AS new_words
+      FROM message m
+     WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) AND ($7::bigint IS NULL OR m.modseq <= $7)
+), differing AS (
+    SELECT * FROM wanted
+     WHERE old <> new OR NOT (old_words @> new_words AND new_words @> old_words)
+), counters AS (
+    UPDATE folder_state s
+       SET highestmodseq = s.highestmodseq + 1,
+           unseen = s.unseen + d.unseen, deleted = s.deleted + d.deleted
+      FROM (SELECT sum((old & 1) - (new & 1))::int AS unseen, sum(((new & 8) - (old & 8)) / 8)::int AS deleted,
+                   count(*) AS n FROM differing) AS d
+     WHERE s.owner_id = $1 AND s.folder_id = $2 AND d.n > 0
+    RETURNING s.highestmodseq
+), logged AS (
+    INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
+    SELECT $1, $2, c.highestmodseq, 2, (SELECT range_agg(int4range(uid, uid + 1)) FROM differing) FROM counters c
+)
+UPDATE message m SET flags = d.new, keywords = d.new_words, modseq = c.highestmodseq
+  FROM differing d, counters c
+ WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = d.uid
+RETURNING m.uid, cardinality(m.keywords) AS words, m.modseq
+"""
+MODSEQ = "SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
+# Which messages an EXPUNGE would take; steps of them are removed in transactions of their own.
+DELETED = """
+SELECT uid FROM message WHERE owner_id = $1 AND folder_id = $2 AND flags & 8 = 8
+   AND ($3::int[] IS NULL OR uid = ANY($3::int[])) ORDER BY uid
+"""
+# Removes a step ($4: only those with \\Deleted), logs it, and lists the content for the collector.
+REMOVE = """
+WITH gone AS (
+    DELETE FROM message WHERE owner_id = $1 AND folder_id = $2 AND uid = ANY($3::int[]) AND (NOT $4 OR flags & 8 = 8)
+    RETURNING uid, content_id, flags, size
+), counters AS (
+    UPDATE folder_state s
+       SET highestmodseq = s.highestmodseq + 1, messages = s.messages - g.n, unseen = s.unseen - g.unseen,
+           deleted = s.deleted - g.deleted, bytes = s.bytes - g.bytes
+      FROM (SELECT count(*)::int AS n, count(*) FILTER (WHERE flags & 1 = 0)::int AS unseen,
+                   count(*) FILTER (WHERE flags & 8 = 8)::int AS deleted, sum(size)::bigint AS bytes FROM gone) AS g
+     WHERE s.owner_id = $1 AND s.folder_id = $2 AND g.n > 0
+    RETURNING s.highestmodseq
+), logged AS (
+    INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
+    SELECT $1, $2, c.highestmodseq, 3, (SELECT range_agg(int4range(uid, uid + 1)) FROM gone) FROM counters c
+), freed AS (
+    INSERT INTO released (owner_id, content_id) SELECT DISTINCT $1::bigint, content_id FROM gone
+    ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
+)
+SELECT uid FROM gone ORDER BY uid
+"""
+# Puts a step of rows ($3 content ids … in order) into a folder; uids follow the order asked. What a patient is given,
+# not what they write, goes to the intake of the record, once however often it is copied.
+ADD_MESSAGES = """
+WITH new AS (
+    SELECT * FROM unnest($3::bytea[], $4::smallint[], $5::text[], $6::timestamptz[], $7::int[])
+           WITH ORDINALITY AS n(content_id, flags, keywords, internaldate, size, position)
+), counters AS (
+    UPDATE folder_state s
+       SET uidnext = s.uidnext + n.n, highestmodseq = s.highestmodseq + 1, messages = s.messages + n.n,
+           unseen = s.unseen + n.unseen, deleted = s.deleted + n.deleted, bytes = s.bytes + n.bytes
+      FROM (SELECT count(*)::int AS n, count(*) FILTER (WHERE flags & 1 = 0)::int AS unseen,
+                   count(*) FILTER (WHERE flags & 8 = 8)::int AS deleted, sum(size)::bigint AS bytes FROM new) AS n
+     WHERE s.owner_id = $1 AND s.folder_id = $2
+    RETURNING s.uidnext - n.n AS first, n.n AS count, s.highestmodseq
+), logged AS (
+    INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
+    SELECT $1, $2, highestmodseq, 1, int4multirange(int4range(first, first + count)) FROM counters
+), to_file AS (
+    INSERT INTO intake (owner_id, content_id, received_at)
+    SELECT $1, n.content_id, min(n.internaldate) FROM new n, counters c
+     WHERE EXISTS (SELECT FROM owner o JOIN folder f USING (owner_id)
+                    WHERE o.owner_id = $1 AND o.kind = 'PATIENT' AND f.folder_id = $2
+                      AND coalesce(f.special_use, '') NOT IN ('\\Sent', '\\Drafts'))
+     GROUP BY n.content_id
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO message (owner_id, folder_id, uid, content_id, flags, keywords, internaldate, savedate, modseq, size)
+SELECT $1, $2, c.first + n.position - 1, n.content_id, n.flags, string_to_array(n.keywords, ' '), n.internaldate, now(),
+       c.highestmodseq, n.size
+  FROM new n, counters c
+RETURNING uid
+"""
+
+# Content -------------------------------------------------------------------------------------------------------------
+
+ADD_CONTENTS = """
+INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)
+SELECT $1, content_id, size, 'mailbox', key, summary, body, large_id
+  FROM unnest($2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])
+       AS n(content_id, size, key, summary, body, large_id)
+"""
+# A large body's pieces are committed before the transaction that refers to them; the collector clears what is left.
+ADD_LARGE = "INSERT INTO large_body (owner_id, content_id) SELECT unnest($1::bigint[]), $2"
+ADD_PIECE = "INSERT INTO body_piece (owner_id, content_id, number, data) SELECT unnest($1::bigint[]), $2, $3, $4"
+SUMMARIES = """
+SELECT content_id, key, key_form, summary FROM content WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
+"""
+# The blob's header and the bytes [$3, $4) of it (from 0), in one reading; pieces instead where the body is large.
+BODY = """
+SELECT size, key, key_form, large_id IS NOT NULL AS large, substring(body FROM 1 FOR $5) AS header,
+       substring(body FROM $3 + 1 FOR $4 - $3) AS part
+  FROM content WHERE owner_id = $1 AND content_id = $2
+"""
+PIECES = """
+SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 AND number BETWEEN $3 AND $4 ORDER BY number
+"""
+PIECE_HEADER = """
+SELECT substring(data FROM 1 FOR $3) FROM body_piece WHERE owner_id = $1 AND content_id = $2 AND number = 0
+"""
+# Two readers may re-wrap the same key at once: the first wins, the other's is as good and is dropped.
+REWRAP = """
+UPDATE content c SET key = n.key, key_form = 'mailbox'
+  FROM unnest($2::bytea[], $3::bytea[]) AS n(content_id, key)
+ WHERE c.owner_id = $1 AND c.content_id = n.content_id AND c.key_form = 'hpke'
+"""
+# Owners with sealed keys, then the keys of one of them: a mailbox is opened once for many.
+SEALED_OWNERS = """
+SELECT DISTINCT owner_id
+  FROM (SELECT owner_id FROM content WHERE key_form = 'hpke' AND owner_id <> ALL($2::bigint[]) LIMIT $1) AS c
+"""
+SEALED_KEYS = "SELECT content_id, key FROM content WHERE owner_id = $1 AND key_form = 'hpke' LIMIT $2"
+
+# Collection ----------------------------------------------------------------------------------------------------------
+
+# Held before it is judged: a COPY that comes now waits for the foreign key and then fails, one that came shows below.
+HOLD_RELEASED = """
+SELECT r.owner_id, r.content_id FROM released r JOIN content c USING (owner_id, content_id)
+ WHERE r.released_at < now() - make_interval(secs => $1) ORDER BY r.owner_id, r.content_id LIMIT $2
+   FOR UPDATE OF c SKIP LOCKED
+"""
+COLLECT = """
+WITH held AS (SELECT * FROM unnest($1::bigint[], $2::bytea[]) AS h(owner_id, content_id)),
+     referenced AS (
+    SELECT h.* FROM held h
+     WHERE EXISTS (SELECT FROM message m WHERE m.owner_id = h.owner_id AND m.content_id = h.content_id)
+        OR EXISTS (SELECT FROM outgoing o WHERE o.owner_id = h.owner_id AND o.content_id = h.content_id)
+        OR EXISTS (SELECT FROM document d WHERE d.owner_id = h.owner_id AND d.content_id = h.content_id)
+), kept AS (
+    DELETE FROM released r USING referenced f WHERE r.owner_id = f.owner_id AND r.content_id = f.content_id
+)
+DELETE FROM content c USING held h
+ WHERE c.owner_id = h.owner_id AND c.content_id = h.content_id
+   AND NOT EXISTS (SELECT FROM referenced f WHERE f.owner_id = h.owner_id AND f.content_id = h.content_id)
+RETURNING c.content_id
+"""
+# Large bodies whose message was never accepted or is collected.
+COLLECT_LARGE = """
+DELETE FROM large_body b
+ WHERE (owner_id, content_id) IN (
+       SELECT owner_id, content_id FROM large_body l
+        WHERE created_at < now() - make_interval(secs => $1)
+          AND NOT EXISTS (SELECT FROM content c WHERE c.owner_id = l.owner_id AND c.large_id = l.content_id)
+        LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING content_id
+"""
+# The change log past its horizon. The folder's mark moves first and its lock keeps readers' snapshots true.
+OLD_CHANGES = """
+SELECT owner_id, folder_id, max(modseq) AS upto FROM change WHERE changed_at < now() - make_interval(secs => $1)
+ GROUP BY owner_id, folder_id ORDER BY owner_id, folder_id LIMIT $2
+"""
+MARK_TRIMMED = """
+UPDATE folder_state SET changes_from = greatest(changes_from, $3) WHERE owner_id = $1 AND folder_id = $2
+"""
+TRIM_CHANGES = "DELETE FROM change WHERE owner_id = $1 AND folder_id = $2 AND modseq <= $3"
+
+# The feed ------------------------------------------------------------------------------------------------------------
+
+NOTIFY = "SELECT pg_notify($1, $2)"
+WATCHED = """
+SELECT w.owner_id, w.folder_id, s.highestmodseq
+  FROM unnest($1::bigint[], $2::int[]) AS w(owner_id, folder_id) LEFT JOIN folder_state s USING (owner_id, folder_id)
+"""

@@ -1,0 +1,254 @@
+"""The store as its readers see it: one `Mailbox` per owner, opened with the keyring.
+
+Rules that every method keeps:
+1. uid and modseq come only from `UPDATE folder_state … RETURNING` in the transaction that writes the rows. The row lock
+   is held to commit, so commit order = uid order = modseq order.
+2. Locks in one order: content rows, then `SELECT … FROM folder_state ORDER BY owner_id, folder_id FOR NO KEY UPDATE`,
+   then counters and rows.
+3. Counters and rows that are returned together come from one snapshot.
+4. A command on more than 1,000 messages runs in steps of 1,000, each its own transaction and modseq.
+5. Watchers are told after COMMIT, by the announcer, never inside the transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from crypto.edge import EdgeKeys
+from crypto.keyring import Keyring
+from crypto.smime.anchors import TrustAnchors
+from server.audit.trail import Audit
+from server.base import clock
+from server.base.errors import Reason, Refused
+from server.mail.summary import Summary
+from server.mailbox import commands, content, folders, queries, views
+from server.mailbox.commands import Addition
+from server.mailbox.feed import Announcer
+from server.mailbox.keys import Keys, OwnerKey
+from server.mailbox.model import (
+    INBOX_ID,
+    Changes,
+    Folder,
+    FolderState,
+    Identity,
+    NewMessage,
+    OwnerKind,
+    StoreResult,
+    View,
+)
+from server.mailbox.trouble import connection
+from server.mailbox.understand import understand
+
+Operation = Literal["add", "remove", "replace"]
+
+
+class Store:
+    """Opens mailboxes. One per process; keys of opened mailboxes are kept 10 minutes at most."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, edge: EdgeKeys, keyring: Keyring, anchors: TrustAnchors | None = None
+    ) -> None:
+        """`anchors` let `append` give a verdict on a signed message; without them it is marked as not judged."""
+        self.pool = pool
+        self.edge = edge
+        self.anchors = anchors
+        self.keys = Keys(keyring)
+        self.audit = Audit(edge)
+        self.announcer = Announcer(pool)
+
+    async def open(self, owner_id: int) -> Mailbox:
+        """The mailbox of an owner. Raises Refused: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater."""
+        key = self.keys.known(owner_id)
+        if key is None:
+            async with connection(self.pool) as acquired:
+                key = await self.keys.of(acquired, owner_id)
+        return Mailbox(self, key)
+
+
+class Mailbox:
+    """One owner's folders and messages. Cheap: it holds a key and no rows. Safe to share between tasks."""
+
+    def __init__(self, store: Store, key: OwnerKey) -> None:
+        self._store = store
+        self._pool = store.pool
+        self._key = key
+        self.owner_id: int = key.owner_id
+        self.kind: OwnerKind = key.kind
+
+    async def identity(self) -> Identity:
+        """Whose mailbox it is, decrypted. Raises IntegrityError when the row was tampered with."""
+        async with connection(self._pool) as acquired:
+            row = await acquired.fetchrow(queries.IDENTITY, self.owner_id)
+        if row is None:
+            raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+        return self._key.open_identity(row["identity"], row["identity_key"])
+
+    def wrap_own(self, label: str, name: bytes, secret: bytes) -> bytes:
+        """A small secret of another room about this owner, encrypted; `label` and `name` say what and which it is."""
+        return self._key.wrap_own(label, name, secret)
+
+    def unwrap_own(self, label: str, name: bytes, wrapped: bytes) -> bytes:
+        """Raises IntegrityError."""
+        return self._key.unwrap_own(label, name, wrapped)
+
+    def own_token(self, label: str, value: bytes) -> bytes:
+        """A keyed token of a value, for uniqueness and look-up inside this mailbox (32 bytes)."""
+        return self._key.own_token(label, value)
+
+    async def folders(self) -> list[Folder]:
+        """All folders, INBOX first, then by name."""
+        async with connection(self._pool) as acquired:
+            return await folders.listed(acquired, self._key)
+
+    async def folder(self, name: str) -> Folder:
+        """The folder of that name ("inbox" in any case is INBOX). Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            return await folders.named(acquired, self._key, name)
+
+    async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
+        """Raises Refused: FOLDER_EXISTS, BAD_FOLDER_NAME, LIMIT_REACHED."""
+        async with connection(self._pool) as acquired:
+            return await folders.create(acquired, self._key, name, special_use)
+
+    async def rename_folder(self, name: str, new_name: str) -> Folder:
+        """Renames a folder and those below it; INBOX moves its messages into a new folder (RFC 9051 §6.3.6).
+
+        Raises Refused: NO_SUCH_FOLDER, FOLDER_EXISTS, BAD_FOLDER_NAME.
+        """
+        async with connection(self._pool) as acquired:
+            folder = await folders.rename(acquired, self._key, name, new_name)
+        self._changed(INBOX_ID, folder.folder_id)
+        return folder
+
+    async def delete_folder(self, name: str) -> None:
+        """Raises Refused: NO_SUCH_FOLDER, FOLDER_PROTECTED (INBOX)."""
+        async with connection(self._pool) as acquired:
+            folder = await folders.delete(acquired, self._key, name)
+        self._changed(folder.folder_id)
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        """Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            await folders.subscribe(acquired, self._key, name, subscribed)
+
+    async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
+        """Counters by folder id, of all folders or of those asked (a missing one is left out)."""
+        async with connection(self._pool) as acquired:
+            return await views.states(acquired, self.owner_id, folder_ids)
+
+    async def view(self, folder_id: int) -> View:
+        """The folder with all its rows. Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            return await views.view(acquired, self._key, folder_id)
+
+    async def changes(self, folder_id: int, since_modseq: int) -> Changes:
+        """What changed after a modseq. Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            return await views.changes(acquired, self.owner_id, folder_id, since_modseq)
+
+    async def store(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        op: Operation,
+        flags: int,
+        keywords: Sequence[str] = (),
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        """Changes flags and keywords; uids that do not exist are passed over, rows that stay equal keep their modseq.
+
+        Raises Refused: NO_SUCH_FOLDER, LIMIT_REACHED (keywords of one message).
+        """
+        async with connection(self._pool) as acquired:
+            result = await commands.store(
+                acquired, self.owner_id, folder_id, uids, op, flags, keywords, unchanged_since
+            )
+        self._changed(folder_id)
+        return result
+
+    async def expunge(self, folder_id: int, uids: Sequence[int] | None = None) -> list[int]:
+        """Removes messages that carry \\Deleted (among `uids` when given); returns their uids in order."""
+        async with connection(self._pool) as acquired:
+            gone = await commands.expunge(acquired, self.owner_id, folder_id, uids)
+        if gone:
+            self._changed(folder_id)
+        return gone
+
+    async def copy(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+        """Copies, all or nothing, and returns (uid, new uid) in order. Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            copied = await commands.copy(acquired, self.owner_id, folder_id, uids, target_id)
+        self._changed(target_id)
+        return copied
+
+    async def move(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+        """Moves (RFC 6851), each step of 1,000 as a whole; returns (uid, new uid). Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            moved = await commands.move(acquired, self.owner_id, folder_id, uids, target_id)
+        self._changed(folder_id, target_id)
+        return moved
+
+    async def append(
+        self,
+        folder_id: int,
+        data: bytes,
+        flags: int = 0,
+        keywords: Sequence[str] = (),
+        internaldate: datetime | None = None,
+    ) -> int:
+        """Stores a message of the owner's own; returns its uid. Raises Refused(NO_SUCH_FOLDER), TryLater."""
+        message = NewMessage(data, flags, tuple(keywords), internaldate)
+        return (await self.append_many(folder_id, [message]))[0]
+
+    async def append_many(self, folder_id: int, messages: Sequence[NewMessage]) -> list[int]:
+        """Appends all or none, in order; returns the uids. Raises as `append`."""
+        now = clock.now()
+        prepared = [await self._prepare(message.data, now) for message in messages]
+        additions = [
+            Addition(body.content_id, message.flags, message.keywords, message.internaldate or now, body.size)
+            for message, body in zip(messages, prepared, strict=True)
+        ]
+        async with connection(self._pool) as acquired:
+            for body in prepared:
+                if body.large:
+                    await content.write_pieces(acquired, [self.owner_id], body)
+            async with acquired.transaction():
+                await content.write(acquired, self._key, prepared)
+                uids = await commands.append(acquired, self.owner_id, folder_id, additions)
+        self._changed(folder_id)
+        return uids
+
+    async def summaries(self, content_ids: Sequence[bytes]) -> dict[bytes, Summary]:
+        """The summaries of those contents, one query for all; one that does not open is left out and logged."""
+        async with connection(self._pool) as acquired:
+            return await content.summaries(acquired, self._key, content_ids, self._store.edge.salts)
+
+    async def body(self, content_id: bytes, start: int = 0, end: int | None = None) -> bytes:
+        """Octets [start, end) of the message text; only the chunks that hold them are read and decrypted.
+
+        Raises Refused(NO_SUCH_MESSAGE), Refused(CONTENT_DAMAGED).
+        """
+        async with connection(self._pool) as acquired:
+            return await content.body(acquired, self._key, content_id, start, end, self._store.edge.salts)
+
+    async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
+        """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""
+        async with connection(self._pool) as acquired:
+            await self._store.audit.content_read(acquired, actor, self.owner_id, content_ids, purpose)
+
+    async def _prepare(self, data: bytes, now: datetime) -> content.Prepared:
+        if len(data) > content.LARGE_BODY:
+            return await asyncio.to_thread(self._encrypted, data, now)
+        return self._encrypted(data, now)
+
+    def _encrypted(self, data: bytes, now: datetime) -> content.Prepared:
+        understood = understand(data, self._store.anchors, now)
+        return content.prepare(data, understood.summary(), self._store.edge.salts)
+
+    def _changed(self, *folder_ids: int) -> None:
+        self._store.announcer.changed((self.owner_id, folder_id) for folder_id in folder_ids)

@@ -1,0 +1,72 @@
+"""Understand once: structure and verdict of a message, before it is encrypted and nobody can read it again here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from crypto.smime.anchors import TrustAnchors
+from crypto.smime.signed_data import Kind, SignedData
+from crypto.smime.verdict import UNSIGNED, Status, SubReason, Verdict
+from crypto.smime.verify import verify
+from server.mail import addresses, headers
+from server.mail.scan import scan
+from server.mail.signed import Signed, signed_data
+from server.mail.structure import Message
+from server.mail.summary import Summary, summarise
+from server.mail.trace import strip
+
+# Signed, and stored by its owner where no anchors are known.
+NOT_JUDGED = Verdict(Status.INDETERMINATE, SubReason.UNTRUSTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A message's bytes, its structure and the verdict on its signature."""
+
+    data: bytes = field(repr=False)
+    message: Message = field(repr=False)
+    verdict: Verdict
+
+    def summary(self) -> Summary:
+        """What readers need without the body."""
+        return summarise(self.message, self.data, self.verdict.to_json())
+
+    def marked(self, trace: bytes, authserv_id: str) -> Understood:
+        """The same with `trace` on top and without Authentication-Results that claim to be ours (RFC 8601 §5)."""
+        header = trace + strip(self.message, self.data, authserv_id)
+        body_start = self.message.root.body_start
+        message = self.message.shifted(len(header) - body_start, header)
+        return Understood(header + self.data[body_start:], message, self.verdict)
+
+
+def understand(data: bytes, anchors: TrustAnchors | None, now: datetime) -> Understood:
+    """Scan the bytes and judge the signature; never raises, whatever the bytes are."""
+    message = scan(data)
+    signed = signed_data(message, data)
+    if signed is None:
+        return Understood(data, message, UNSIGNED)
+    if anchors is None:
+        return Understood(data, message, NOT_JUDGED)
+    return Understood(data, message, judge(signed, senders(message, data), anchors, now))
+
+
+def judge(signed: Signed, from_addresses: list[str], anchors: TrustAnchors, now: datetime) -> Verdict:
+    """The verdict on what mail found; a good signature counts only where all readers see what was signed."""
+    at_top = signed.at_top and not signed.outside
+    found = SignedData(Kind(signed.kind), signed.content, signed.cms, signed.micalg, at_top)
+    verdict = verify(found, from_addresses, anchors, now)
+    if verdict.status is Status.PASSED and signed.several:
+        return replace(verdict, status=Status.INDETERMINATE, reason=SubReason.SEVERAL_SIGNERS)
+    if verdict.status is Status.PASSED and signed.ambiguous:
+        return replace(verdict, status=Status.INDETERMINATE, reason=SubReason.AMBIGUOUS)
+    return verdict
+
+
+def senders(message: Message, data: bytes) -> list[str]:
+    """Every address of every From field: all of them have to be the signer's."""
+    found: list[str] = []
+    for one in message.headers:
+        if one.name == "from":
+            found += [mailbox.address for mailbox in addresses.parse(headers.raw(data, one))]
+    return found

@@ -1,0 +1,98 @@
+"""Reading folders: counters, whole views and what changed since. What is returned together is of one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from server.base.errors import Reason, Refused
+from server.mailbox import queries
+from server.mailbox.keys import OwnerKey
+from server.mailbox.model import Changes, Folder, FolderState, Row, View
+
+_NO_WORDS: tuple[str, ...] = ()
+
+
+async def states(
+    connection: asyncpg.Connection, owner_id: int, folder_ids: Sequence[int] | None
+) -> dict[int, FolderState]:
+    """Counters by folder id."""
+    if folder_ids is None:
+        rows = await connection.fetch(queries.STATES, owner_id)
+    else:
+        rows = await connection.fetch(queries.SOME_STATES, owner_id, list(folder_ids))
+    return {row["folder_id"]: _state(row["folder_id"], row) for row in rows}
+
+
+async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> View:
+    """The folder with all its rows."""
+    row = await connection.fetchrow(queries.VIEW, key.owner_id, folder_id)
+    if row is None:
+        raise no_such_folder()
+    name = key.open_folder_name(folder_id, row["name"])
+    folder = Folder(folder_id, name, row["uidvalidity"], row["special_use"], row["subscribed"])
+    return View(folder, _state(folder_id, row), _rows(row))
+
+
+async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int, since_modseq: int) -> Changes:
+    """What happened after a modseq; past the log's horizon the whole folder is read instead."""
+    row = await connection.fetchrow(queries.CHANGES, owner_id, folder_id, since_modseq)
+    if row is None:
+        raise no_such_folder()
+    if since_modseq >= row["changes_from"]:
+        # int4multirange comes with exclusive upper bounds.
+        vanished = [(span.lower, span.upper - 1) for span in row["vanished"] or ()]
+        return Changes(_state(folder_id, row), _rows(row), vanished, True)
+    row = await connection.fetchrow(queries.VIEW, owner_id, folder_id)
+    if row is None:
+        raise no_such_folder()
+    rows, state = _rows(row), _state(folder_id, row)
+    changed = [message for message in rows if message.modseq > since_modseq]
+    return Changes(state, changed, missing([message.uid for message in rows], state.uidnext), False)
+
+
+def missing(uids: Sequence[int], uidnext: int) -> list[tuple[int, int]]:
+    """The inclusive ranges below uidnext in which no uid of the sorted list lies."""
+    ranges, expected = [], 1
+    for uid in [*uids, uidnext]:
+        if uid > expected:
+            ranges.append((expected, uid - 1))
+        expected = uid + 1
+    return ranges
+
+
+def no_such_folder() -> Refused:
+    """What is said when a folder went away."""
+    return Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.")
+
+
+def _state(folder_id: int, row: asyncpg.Record) -> FolderState:
+    return FolderState(
+        folder_id,
+        row["uidnext"],
+        row["highestmodseq"],
+        row["messages"],
+        row["unseen"],
+        row["deleted"],
+        row["bytes"],
+    )
+
+
+def _rows(row: asyncpg.Record) -> list[Row]:
+    if row["uids"] is None:
+        return []
+    words = [tuple(joined.split(" ")) if joined else _NO_WORDS for joined in row["keywords"]]
+    return list(
+        map(
+            Row,
+            row["uids"],
+            row["contents"],
+            row["flags"],
+            words,
+            row["internaldates"],
+            row["savedates"],
+            row["modseqs"],
+            row["sizes"],
+        )
+    )

@@ -1,0 +1,68 @@
+"""The access decision: may this person do this with what that person owns? The one place that says so.
+
+Every page, API and export asks here before it reads. Invariants: what no rule allows is refused; a decision names its
+rule. Rules for professionals (consent of the patient, care team, masking, emergency
+access: R.1111-46 CSP) will be rows here; until there are any, nobody but its patient opens a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from server.base.errors import Reason, Refused
+from server.mailbox.model import OwnerKind
+
+
+class Act(StrEnum):
+    """What somebody wants to do with what an owner has."""
+
+    LIST_MESSAGES = "list-messages"
+    READ_MESSAGE = "read-message"
+    ANSWER_MESSAGE = "answer-message"
+    LIST_DOCUMENTS = "list-documents"
+    READ_DOCUMENT = "read-document"
+
+
+_ON_MAILBOX = frozenset({Act.LIST_MESSAGES, Act.READ_MESSAGE, Act.ANSWER_MESSAGE})
+
+
+class Rule(StrEnum):
+    """Why it was allowed or refused."""
+
+    OWN_MAILBOX = "own-mailbox"
+    OWN_RECORD = "own-record"
+    NO_RECORD = "no-record"  # only a patient has a health record
+    NOT_THEIRS = "not-theirs"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who acts, or to whom something belongs."""
+
+    owner_id: int
+    kind: OwnerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    rule: Rule
+
+    def require(self) -> None:
+        """Raise Refused(NOT_ALLOWED) unless it is allowed."""
+        if not self.allowed:
+            raise Refused(Reason.NOT_ALLOWED, "This is not yours to see.")
+
+
+def decide(actor: Party, act: Act, owner: Party) -> Decision:
+    """May `actor` do `act` with what `owner` has?"""
+    if act in _ON_MAILBOX:
+        own = actor.owner_id == owner.owner_id
+        return Decision(own, Rule.OWN_MAILBOX if own else Rule.NOT_THEIRS)
+    if owner.kind is not OwnerKind.PATIENT:
+        return Decision(False, Rule.NO_RECORD)
+    # L.1111-19 CSP: the holder reads the record directly.
+    if actor.owner_id == owner.owner_id:
+        return Decision(True, Rule.OWN_RECORD)
+    return Decision(False, Rule.NOT_THEIRS)

@@ -1,0 +1,197 @@
+"""Accept: where the server takes responsibility for a message.
+
+    envelope, bytes → understood once → sealed to each recipient → one transaction → answer
+
+Invariants:
+- `accept` returns only after COMMIT, and then every recipient has a row, a queue entry, or a DSN to a local sender.
+- When it raises, nothing was taken for anybody.
+- The same bytes from the same client for the same recipient are taken once, until the client has shown that it read
+  the 250 (`arrived`), five days at most: a repeat after a lost 250 gets its 250 and no second copy. After `arrived`
+  they are a new message, as a client that sends the same text twice means it.
+- No transaction is open while anything is computed or awaited from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+import asyncpg
+import structlog
+
+from crypto.edge import EdgeKeys
+from crypto.smime.anchors import TrustAnchors
+from crypto.smime.verdict import Verdict
+from server.audit.trail import Audit
+from server.base import clock, metrics
+from server.base.errors import CaduceeError, Reason, Refused, TryLater
+from server.base.limits import SUMMARY_HEADER_BYTES
+from server.base.settings import Settings
+from server.mailbox.content import LARGE_BODY, write_pieces
+from server.mailbox.feed import Announcer
+from server.mailbox.trouble import connection
+from server.transport import queries
+from server.transport.commit import LOST, Committer, Item, Placed, slots
+from server.transport.envelope import Envelope, Recipient
+from server.transport.sealer import Sealer, local_sender
+
+SEALS_INLINE = 8  # more (0.1 ms each) would hold up the worker's other sessions: they go to a thread
+
+log = structlog.get_logger()
+
+
+class Done(StrEnum):
+    """What became of one recipient."""
+
+    DONE = "done"
+    QUEUED = "queued"
+    BOUNCED = "bounced"  # the mailbox went away since RCPT; the local sender has a DSN
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    recipient: Recipient
+    state: Done
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`repeated`: all of it was accepted before, and there is no second copy. A large one is then not judged again."""
+
+    outcomes: list[Outcome]
+    repeated: bool
+    verdict: Verdict | None
+    fingerprints: tuple[bytes, ...]
+
+
+class Acceptor:
+    """One per worker of an edge that takes mail. It can write and cannot read."""
+
+    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys, anchors: TrustAnchors, settings: Settings) -> None:
+        self._pool = pool
+        self._edge = edge
+        self._audit = Audit(edge)
+        self._sealer = Sealer(edge, self._audit, anchors, settings)
+        self._committer = Committer(pool, self._audit)
+        self._announcer = Announcer(pool)
+
+    async def start(self) -> None:
+        """Learn the trail's reader and start the flushers. Raises TryLater, IntegrityError (no reader: not set up)."""
+        async with connection(self._pool) as acquired:
+            await self._audit.ready(acquired)
+        self._committer.start()
+
+    async def close(self) -> None:
+        """Commit what waits and stop."""
+        await self._committer.close()
+        await self._announcer.close()
+
+    async def accept(self, envelope: Envelope, data: bytes) -> Accepted:
+        """Take responsibility for `data` (RFC 5322 bytes, CRLF) for all recipients of the envelope.
+
+        Raises Refused: SIGNATURE_REQUIRED, UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater: STORE_AWAY, STORE_FULL, BUSY,
+        SHUTTING_DOWN.
+        """
+        try:
+            accepted = await self._accept(envelope, data)
+        except CaduceeError as error:
+            metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
+            raise
+        metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
+        return accepted
+
+    def arrived(self, accepted: Accepted) -> None:
+        """The client has read the 250: it went on in the same session after the reply was written.
+
+        Not to be called for what a client had sent ahead (RFC 2920 lets QUIT come in one piece with the final dot).
+        """
+        self._committer.arrived(accepted.fingerprints)
+
+    async def _accept(self, envelope: Envelope, data: bytes) -> Accepted:
+        fingerprints = self._sealer.fingerprints(envelope, data)
+        if self._committer.is_arrived(fingerprints):
+            await self._committer.forget()
+        large = len(data) > LARGE_BODY
+        if large and await self._all_repeated(fingerprints):
+            outcomes = [Outcome(recipient, Done.DONE) for recipient in envelope.recipients]
+            return Accepted(outcomes, True, None, tuple(fingerprints))
+        if large or len(envelope.recipients) > SEALS_INLINE:
+            item, verdict = await asyncio.to_thread(self._sealer.item, envelope, data, fingerprints)
+        else:
+            item, verdict = self._sealer.item(envelope, data, fingerprints)
+        if large:
+            async with connection(self._pool) as acquired:
+                await write_pieces(acquired, [copy.owner_id for copy in item.copies], item.prepared)
+        placed = (await self._committer.submit([item]))[0]
+        if any(one.outcome in LOST for one in placed):
+            return await self._partly(envelope, data, item, placed, verdict)
+        return self._answer(envelope, item, placed, verdict, {})
+
+    async def _all_repeated(self, fingerprints: list[bytes]) -> bool:
+        async with connection(self._pool) as acquired:
+            found = await acquired.fetch(queries.REPEATED, slots(clock.now().date())[1], fingerprints)
+        return {row[0] for row in found}.issuperset(fingerprints)
+
+    async def _partly(
+        self, envelope: Envelope, data: bytes, item: Item, placed: list[Placed], verdict: Verdict
+    ) -> Accepted:
+        """A mailbox went away between RCPT and COMMIT, so nothing was taken yet: decide for all recipients.
+
+        Nobody left: refused. A local sender: the others get the message and the sender a DSN, in one transaction. Any
+        other sender: try again, when RCPT will say which recipient is gone.
+        """
+        lost = {
+            copy.owner_id: Reason.RECIPIENT_CLOSED if one.outcome == "closed" else Reason.UNKNOWN_RECIPIENT
+            for copy, one in zip(item.copies, placed, strict=True)
+            if one.outcome in LOST
+        }
+        kept = tuple(copy for copy in item.copies if copy.owner_id not in lost)
+        if not kept:
+            raise Refused(next(iter(lost.values())), "This mailbox is no longer there.")
+        async with connection(self._pool) as acquired:
+            sender = await local_sender(acquired, self._edge, envelope.reverse_path)
+        if sender is None:
+            raise TryLater(Reason.BUSY, "A mailbox has just gone away; please try again.")
+        gone = {
+            recipient.address: lost[recipient.route.owner_id]
+            for recipient in envelope.recipients
+            if recipient.route.owner_id in lost
+        }
+        notice = self._sealer.notice(sender, gone, top_header(data), envelope.received_at, clock.now())
+        rest = Item(item.prepared, item.internaldate, kept)
+        again, told = await self._committer.submit([rest, notice])
+        if any(one.outcome in LOST for one in [*again, *told]):
+            raise TryLater(Reason.BUSY, "Mailboxes have just gone away; please try again.")
+        self._announce(notice, told)
+        log.info("recipient_gone", lost=len(lost), trace=envelope.trace_id)
+        return self._answer(envelope, rest, again, verdict, lost)
+
+    def _answer(
+        self, envelope: Envelope, item: Item, placed: list[Placed], verdict: Verdict, lost: dict[int, Reason]
+    ) -> Accepted:
+        self._announce(item, placed)
+        by_owner = {copy.owner_id: one.outcome for copy, one in zip(item.copies, placed, strict=True)}
+        outcomes = []
+        for recipient in envelope.recipients:
+            owner_id = recipient.route.owner_id
+            if owner_id in lost:
+                outcomes.append(Outcome(recipient, Done.BOUNCED, lost[owner_id]))
+            else:
+                outcomes.append(Outcome(recipient, Done.QUEUED if by_owner[owner_id] == "queued" else Done.DONE))
+        repeated = all(one.outcome == "repeated" for one in placed)
+        return Accepted(outcomes, repeated, verdict, tuple(copy.fingerprint for copy in item.copies))
+
+    def _announce(self, item: Item, placed: list[Placed]) -> None:
+        self._announcer.changed(
+            (copy.owner_id, copy.folder_id)
+            for copy, one in zip(item.copies, placed, strict=True)
+            if one.outcome == "done"
+        )
+
+
+def top_header(data: bytes) -> bytes:
+    """The header of a message as it came, its empty line included, cut at what a notification returns."""
+    end = data.find(b"\r\n\r\n", 0, SUMMARY_HEADER_BYTES)
+    return data[: end + 4 if end >= 0 else SUMMARY_HEADER_BYTES]

@@ -1,0 +1,306 @@
+"""Group commit: the messages that a worker accepts at the same time share one statement and one fsync.
+
+Invariants:
+- `submit` returns only after COMMIT, with one outcome for each recipient asked; fewer is an error, never silence.
+- On any error the group rolls back as a whole and each message then runs alone, so that none falls for another's fault.
+- A statement whose COMMIT was lost with its connection is run again: its fingerprints wait for, and then find, what the
+  first run did, so there is no second copy and no false answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import cast
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+
+from server.audit.trail import Audit, Event, writers
+from server.base import clock, metrics
+from server.base.errors import Reason, TryLater
+from server.base.limits import GROUP_MESSAGES, LOCK_TIMEOUT_MS, MIB
+from server.db.pool import AWAY, FULL
+from server.mailbox.content import Prepared
+from server.mailbox.trouble import CONTENDED, meaning
+from server.transport import queries
+
+FLUSHERS = 2  # one group is written while the next is committed; a third gains nothing (measured, design §7)
+GROUP_BYTES = 8 * MIB  # a group this large takes long enough by itself
+ATTEMPTS = 4  # of one message alone, whatever the trouble
+RETRY_SECONDS = 0.05  # between them, times the attempt
+FORGET_SECONDS = 0.05  # an idle worker tells after this that its replies arrived
+FINGERPRINT_DAYS = 5
+LOST = ("missing", "closed")  # outcomes of a recipient that is no longer there
+_SLOTS = 7
+_EPOCH = date(2000, 1, 1)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One recipient's part of a message: the key sealed to it, its fingerprint, its row of the trail."""
+
+    owner_id: int
+    folder_id: int
+    key: bytes = field(repr=False)
+    fingerprint: bytes
+    event: Event
+    contact: bytes | None = None  # token of whom a patient may answer from now on
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message and its copies, of different owners each."""
+
+    prepared: Prepared
+    internaldate: datetime
+    copies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of one copy: an outcome of `queries.ACCEPT` and the uid where there is one."""
+
+    outcome: str
+    uid: int | None
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """Items that must be committed together, and who waits for them."""
+
+    items: Sequence[Item]
+    done: asyncio.Future[list[list[Placed]]]
+
+    @property
+    def size(self) -> int:
+        return sum(0 if item.prepared.large else len(item.prepared.body) for item in self.items)
+
+
+def slots(day: date) -> tuple[int, list[int]]:
+    """Today's slot of fingerprints, and those of the five days and today, in which repeats are looked for."""
+    number = (day - _EPOCH).days
+    return number % _SLOTS, [(number - back) % _SLOTS for back in range(FINGERPRINT_DAYS + 1)]
+
+
+def stale_slot(day: date) -> int:
+    """The slot that holds nothing of the last five days: tomorrow's."""
+    return ((day - _EPOCH).days + 1) % _SLOTS
+
+
+class Committer:
+    """The worker's way into the database for mail: a queue and two flushers, each with a connection of its own."""
+
+    def __init__(self, pool: asyncpg.Pool, audit: Audit, flushers: int = FLUSHERS) -> None:
+        self._pool = pool
+        self._audit = audit
+        self._flushers = flushers
+        self._pending: deque[_Pending] = deque()
+        self._wake = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._arrived: set[bytes] = set()
+        self._forgetting: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the flushers."""
+        self._tasks = [asyncio.create_task(self._flush(), name=f"flusher-{n}") for n in range(self._flushers)]
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        async with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        await asyncio.gather(*self._tasks)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        await self.forget()
+
+    async def submit(self, items: Sequence[Item]) -> list[list[Placed]]:
+        """Commit the items together; outcomes by item and copy.
+
+        Raises TryLater(STORE_AWAY, STORE_FULL, BUSY, SHUTTING_DOWN) when nothing of it was taken.
+        """
+        if self._closing or not self._tasks:
+            raise TryLater(Reason.SHUTTING_DOWN, "The server is stopping.")
+        pending = _Pending(items, asyncio.get_running_loop().create_future())
+        async with self._wake:
+            self._pending.append(pending)
+            self._wake.notify()
+        return await pending.done
+
+    def arrived(self, fingerprints: Sequence[bytes]) -> None:
+        """The sender has its 250: the same bytes from now on are a new message. Told with the next group."""
+        self._arrived.update(fingerprints)
+        if self._forgetting is None or self._forgetting.done():
+            self._forgetting = asyncio.get_running_loop().create_task(self._forget_soon())
+
+    def is_arrived(self, fingerprints: Sequence[bytes]) -> bool:
+        """Whether one of these is known to have arrived and the database does not know yet."""
+        return not self._arrived.isdisjoint(fingerprints)
+
+    async def forget(self) -> None:
+        """Tell the database now what arrived. When it is away this is tried again with the next group."""
+        told = list(self._arrived)
+        if not told:
+            return
+        try:
+            await self._pool.execute(queries.FORGET, slots(clock.now().date())[1], told)
+        except Exception as error:
+            if meaning(error) is None:
+                raise
+            log.warning("fingerprints_kept", error=error)
+            return
+        self._arrived.difference_update(told)
+
+    async def _forget_soon(self) -> None:
+        await asyncio.sleep(FORGET_SECONDS)
+        await self.forget()
+
+    async def _flush(self) -> None:
+        connection: asyncpg.Connection | None = None
+        try:
+            while True:
+                async with self._wake:
+                    while not self._pending and not self._closing:
+                        await self._wake.wait()
+                    group = self._next_group()
+                if not group:
+                    return
+                metrics.GROUP_SIZE.observe(len(group))
+                connection = await self._commit(group, connection)
+        finally:
+            await self._release(connection)
+
+    def _next_group(self) -> list[_Pending]:
+        group: list[_Pending] = []
+        size = 0
+        while self._pending and len(group) < GROUP_MESSAGES:
+            size += self._pending[0].size
+            if group and size > GROUP_BYTES:
+                break
+            group.append(self._pending.popleft())
+        return group
+
+    async def _commit(self, group: list[_Pending], connection: asyncpg.Connection | None) -> asyncpg.Connection | None:
+        """The group as one; each alone when that fails. Returns the connection if it still serves."""
+        try:
+            connection = await self._healthy(connection)
+            outcomes = await self._run(connection, [item for pending in group for item in pending.items])
+        except Exception as error:
+            if len(group) > 1:
+                log.warning("group_rolled_back", messages=len(group), error=error)
+            for pending in group:
+                connection = await self._alone(pending, connection, error if len(group) == 1 else None)
+            return connection
+        for pending in group:
+            mine, outcomes = outcomes[: len(pending.items)], outcomes[len(pending.items) :]
+            _answer(pending, mine)
+        return connection
+
+    async def _alone(
+        self, pending: _Pending, connection: asyncpg.Connection | None, error: BaseException | None
+    ) -> asyncpg.Connection | None:
+        """One message by itself. `error` is how its first attempt ended, if it was alone then."""
+        for attempt in range(1, ATTEMPTS + 1):
+            if error is not None:
+                if isinstance(error, FULL) or not isinstance(error, (*CONTENDED, *AWAY)) or attempt == ATTEMPTS:
+                    break
+                if not isinstance(error, asyncpg.LockNotAvailableError):
+                    await asyncio.sleep(RETRY_SECONDS * attempt)
+            try:
+                connection = await self._healthy(connection)
+                skipping = isinstance(error, asyncpg.LockNotAvailableError)
+                _answer(pending, await self._run(connection, pending.items, skipping))
+                return connection
+            except Exception as failure:
+                error = failure
+        assert error is not None  # noqa: S101 -- the loop ends without an answer only by an error
+        log.warning("accept_failed", error=error)
+        if not pending.done.done():
+            pending.done.set_exception(meaning(error) or error)
+        return connection
+
+    async def _run(
+        self, connection: asyncpg.Connection, items: Sequence[Item], skipping: bool = False
+    ) -> list[list[Placed]]:
+        arrived = list(self._arrived)
+        outcomes = await place(connection, items, arrived, skipping)
+        self._arrived.difference_update(arrived)
+        return outcomes
+
+    async def _healthy(self, connection: asyncpg.Connection | None) -> asyncpg.Connection:
+        if connection is not None and _is_open(connection):
+            return connection
+        await self._release(connection)
+        fresh = cast(asyncpg.Connection, await self._pool.acquire())  # a proxy with all of its methods
+        try:
+            await self._audit.ready(fresh)
+            await fresh.execute(queries.PREPARE_CONNECTION, f"{LOCK_TIMEOUT_MS}ms", "force_generic_plan")
+        except BaseException:
+            await self._release(fresh)
+            raise
+        return fresh
+
+    async def _release(self, connection: asyncpg.Connection | None) -> None:
+        if connection is not None:
+            await self._pool.release(cast(PoolConnectionProxy, connection))
+
+
+def _is_open(connection: asyncpg.Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool took it back when it was lost
+        return False
+
+
+def _answer(pending: _Pending, outcomes: list[list[Placed]]) -> None:
+    # The session may be gone (its task cancelled): what was committed stays, and its fingerprint answers the repeat.
+    if not pending.done.done():
+        pending.done.set_result(outcomes)
+
+
+async def place(
+    connection: asyncpg.Connection, items: Sequence[Item], arrived: Sequence[bytes] = (), skipping: bool = False
+) -> list[list[Placed]]:
+    """Run the one statement; outcomes by item and copy. `skipping`: what is locked goes to the local queue at once."""
+    today, window = slots(clock.now().date())
+    copies = [(n, copy) for n, item in enumerate(items) for copy in item.copies]
+    keys = writers([copy.event for _, copy in copies])
+    rows = await connection.fetch(
+        queries.ACCEPT_SKIPPING if skipping else queries.ACCEPT_WAITING,
+        list(range(len(items))),
+        [item.prepared.content_id for item in items],
+        [item.prepared.size for item in items],
+        [item.prepared.summary for item in items],
+        [None if item.prepared.large else item.prepared.body for item in items],
+        [item.prepared.content_id if item.prepared.large else None for item in items],
+        [item.internaldate for item in items],
+        [n for n, _ in copies],
+        [copy.owner_id for _, copy in copies],
+        [copy.folder_id for _, copy in copies],
+        [copy.key for _, copy in copies],
+        [copy.fingerprint for _, copy in copies],
+        [copy.event.actor for _, copy in copies],
+        [copy.event.detail for _, copy in copies],
+        [copy.event.writer.key_id for _, copy in copies],
+        [key.key_id for key in keys],
+        [key.reader_id for key in keys],
+        [key.sealed for key in keys],
+        today,
+        window,
+        list(arrived),
+        [copy.contact for _, copy in copies],
+    )
+    if len(rows) != len(copies):
+        raise AssertionError(f"{len(copies)} copies asked, {len(rows)} answered")
+    outcomes: list[list[Placed]] = [[] for _ in items]
+    for (n, _), row in zip(copies, rows, strict=True):
+        outcomes[n].append(Placed(row["outcome"], row["uid"]))
+    return outcomes

@@ -1,0 +1,135 @@
+"""The statements of transport: the one that accepts, fingerprints, the local queue."""
+
+from __future__ import annotations
+
+# The one transaction that takes responsibility, for a group of messages, as one statement. One row comes back for each
+# (message, recipient) asked:
+#   done      a row in the folder, with its uid
+#   queued    in the local queue: mailbox suspended, or folder locked or gone since it was judged
+#   repeated  this sender sent these bytes to this recipient before, and they were taken then
+#   missing, closed   and then nothing of this message was taken, for no recipient: the caller decides
+#   held      would have been taken but for another recipient of the message that is missing or closed
+# Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
+# $1-$7 messages; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19 today's slot; $20 the slots of five
+# days; $21 fingerprints whose 250 is known to have arrived, to be forgotten.
+ACCEPT = """
+WITH forgotten AS (
+    DELETE FROM accepted WHERE slot = ANY($20::smallint[]) AND fingerprint = ANY($21::bytea[])
+), messages AS (
+    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[])
+           AS m(n, content_id, size, summary, body, large_id, internaldate)
+), judged AS MATERIALIZED (
+    SELECT a.*, o.state, o.kind, s.owner_id IS NOT NULL AS present,
+           EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($20::smallint[]) AND x.fingerprint = a.fingerprint
+                      AND x.accepted_at > now() - interval '5 days') AS repeated
+      FROM unnest($8::int[], $9::bigint[], $10::int[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[],
+                  $15::bytea[], $22::bytea[])
+           WITH ORDINALITY AS a(n, owner_id, folder_id, key, fingerprint, actor, detail, key_id, contact, position)
+      LEFT JOIN owner o ON o.owner_id = a.owner_id
+      LEFT JOIN folder_state s ON s.owner_id = a.owner_id AND s.folder_id = a.folder_id
+), whole AS (
+    SELECT n FROM judged GROUP BY n
+    HAVING bool_and(repeated OR (present AND coalesce(state IN ('active', 'suspended'), false)))
+), fresh AS (
+    INSERT INTO accepted AS x (slot, fingerprint)
+    SELECT $19, fingerprint FROM judged JOIN whole USING (n) WHERE NOT repeated ORDER BY fingerprint
+    ON CONFLICT (slot, fingerprint) DO UPDATE SET accepted_at = now()
+       WHERE x.accepted_at <= now() - interval '5 days'
+    RETURNING fingerprint
+), taken AS MATERIALIZED (
+    SELECT j.*, m.content_id, m.size, m.summary, m.body, m.large_id, m.internaldate
+      FROM judged j JOIN fresh USING (fingerprint) JOIN messages m USING (n)
+), stored AS (
+    INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)
+    SELECT owner_id, content_id, size, 'hpke', key, summary, body, large_id FROM taken
+    RETURNING owner_id, content_id
+), locked AS MATERIALIZED (
+    SELECT s.owner_id, s.folder_id FROM folder_state s
+     WHERE (s.owner_id, s.folder_id) IN (
+           SELECT t.owner_id, t.folder_id FROM taken t JOIN stored USING (owner_id, content_id)
+            WHERE t.state = 'active')
+     ORDER BY s.owner_id, s.folder_id FOR NO KEY UPDATE OF s {skip}
+), placed AS MATERIALIZED (
+    SELECT t.*, row_number() OVER (PARTITION BY t.owner_id, t.folder_id ORDER BY t.position)::int AS place
+      FROM taken t JOIN locked USING (owner_id, folder_id) WHERE t.state = 'active'
+), counters AS (
+    UPDATE folder_state s
+       SET uidnext = s.uidnext + c.n, highestmodseq = s.highestmodseq + 1, messages = s.messages + c.n,
+           unseen = s.unseen + c.n, bytes = s.bytes + c.bytes
+      FROM (SELECT owner_id, folder_id, count(*)::int AS n, sum(size)::bigint AS bytes
+              FROM placed GROUP BY owner_id, folder_id) AS c
+     WHERE s.owner_id = c.owner_id AND s.folder_id = c.folder_id
+    RETURNING s.owner_id, s.folder_id, s.uidnext - c.n AS first, c.n, s.highestmodseq
+), delivered AS (
+    INSERT INTO message (owner_id, folder_id, uid, content_id, flags, keywords, internaldate, savedate, modseq, size)
+    SELECT p.owner_id, p.folder_id, c.first + p.place - 1, p.content_id, 0, '{{}}', p.internaldate, now(),
+           c.highestmodseq, p.size
+      FROM placed p JOIN counters c USING (owner_id, folder_id)
+), logged AS (
+    INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
+    SELECT owner_id, folder_id, highestmodseq, 1, int4multirange(int4range(first, first + n)) FROM counters
+), queued AS (
+    INSERT INTO outgoing (owner_id, kind, content_id, folder_id, internaldate)
+    SELECT t.owner_id, 'local', t.content_id, t.folder_id, t.internaldate FROM taken t
+     WHERE NOT EXISTS (SELECT FROM counters c WHERE c.owner_id = t.owner_id AND c.folder_id = t.folder_id)
+), writer AS (
+    INSERT INTO audit_key (key_id, reader_id, sealed)
+    SELECT * FROM unnest($16::bytea[], $17::int[], $18::bytea[]) ON CONFLICT (key_id) DO NOTHING
+), trail AS (
+    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
+    SELECT 1, 'message-accepted', owner_id, actor, key_id, detail FROM taken
+), opened AS (
+    INSERT INTO contact (owner_id, token)
+    SELECT DISTINCT owner_id, contact FROM taken WHERE contact IS NOT NULL ORDER BY owner_id, contact
+    ON CONFLICT (owner_id, token) DO NOTHING
+), to_file AS (
+    INSERT INTO intake (owner_id, content_id, received_at)
+    SELECT owner_id, content_id, internaldate FROM placed WHERE kind = 'PATIENT'
+)
+SELECT j.position,
+       CASE WHEN c.first IS NOT NULL THEN 'done'
+            WHEN t.position IS NOT NULL THEN 'queued'
+            WHEN j.repeated OR w.n IS NOT NULL THEN 'repeated'
+            WHEN j.state = 'closed' THEN 'closed'
+            WHEN NOT j.present OR j.state IS NULL OR j.state = 'spare' THEN 'missing'
+            ELSE 'held' END AS outcome,
+       c.first + p.place - 1 AS uid
+  FROM judged j
+  LEFT JOIN whole w USING (n)
+  LEFT JOIN taken t ON t.position = j.position
+  LEFT JOIN placed p ON p.position = j.position
+  LEFT JOIN counters c ON c.owner_id = p.owner_id AND c.folder_id = p.folder_id
+ ORDER BY j.position
+"""
+ACCEPT_WAITING = ACCEPT.format(skip="")
+# For a folder locked longer than the lock timeout: what cannot be locked at once goes to the local queue.
+ACCEPT_SKIPPING = ACCEPT.format(skip="SKIP LOCKED")
+
+# A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
+PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"
+# Whether all of these were taken before: asked ahead of the pieces of a large body.
+REPEATED = """
+SELECT fingerprint FROM accepted
+ WHERE slot = ANY($1::smallint[]) AND fingerprint = ANY($2::bytea[]) AND accepted_at > now() - interval '5 days'
+"""
+FORGET = "DELETE FROM accepted WHERE slot = ANY($1::smallint[]) AND fingerprint = ANY($2::bytea[])"
+# A slot is emptied when its day is over for more than five days; quick, and it never waits behind a delivery for long.
+SLOT_USED = "SELECT EXISTS (SELECT FROM accepted WHERE slot = $1)"
+EMPTY_SLOT = "TRUNCATE accepted_{slot}"
+
+# The local queue, one row a transaction; others' rows are passed over.
+NEXT_LOCAL = """
+SELECT q.owner_id, q.outgoing_id, q.content_id, q.folder_id, q.internaldate, q.attempts, q.created_at, o.state, c.size
+  FROM outgoing q JOIN owner o USING (owner_id) JOIN content c USING (owner_id, content_id)
+ WHERE q.kind = 'local' AND q.not_before <= now() ORDER BY q.not_before LIMIT 1 FOR UPDATE OF q SKIP LOCKED
+"""
+HAS_FOLDER = "SELECT 1 FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
+DONE_LOCAL = "DELETE FROM outgoing WHERE owner_id = $1 AND outgoing_id = $2"
+POSTPONE_LOCAL = """
+UPDATE outgoing SET attempts = attempts + 1, not_before = now() + make_interval(secs => $3)
+ WHERE owner_id = $1 AND outgoing_id = $2
+"""
+RELEASE = """
+INSERT INTO released (owner_id, content_id) VALUES ($1, $2)
+ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
+"""
