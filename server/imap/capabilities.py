@@ -1,0 +1,52 @@
+"""What the server announces, by what the session is. Each row stands in `docs/rfc.md` with a transcript test."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Phase(Enum):
+    """Which of the three lists a session sees."""
+
+    CLEAR = auto()  # no TLS yet: nothing that could carry a password
+    SIGN_IN = auto()
+    SIGNED_IN = auto()
+
+
+# One name a line with its RFC; those that depend on the phase are below.
+CAPABILITIES: tuple[bytes, ...] = (
+    b"IMAP4rev1",  # RFC 3501
+    b"LITERAL-",  # RFC 7888
+    b"SASL-IR",  # RFC 4959
+    b"ID",  # RFC 2971
+    b"ENABLE",  # RFC 5161
+    b"IDLE",  # RFC 2177
+    b"NAMESPACE",  # RFC 2342
+    b"UIDPLUS",  # RFC 4315
+    b"UNSELECT",  # RFC 3691
+    b"CHILDREN",  # RFC 3348
+    b"MOVE",  # RFC 6851
+    b"ESEARCH",  # RFC 4731
+    b"CONDSTORE",  # RFC 7162
+    b"SPECIAL-USE",  # RFC 6154
+    b"LIST-EXTENDED",  # RFC 5258
+    b"LIST-STATUS",  # RFC 5819
+    b"STATUS=SIZE",  # RFC 8438
+    b"WITHIN",  # RFC 5032
+    b"SAVEDATE",  # RFC 8514
+)
+CAPABILITIES_IN_CLEAR: tuple[bytes, ...] = (b"STARTTLS", b"LOGINDISABLED")  # RFC 3501 §6.2.1, §6.2.3
+CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (b"AUTH=PLAIN",)  # RFC 4616
+_BEFORE = (b"IMAP4rev1", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE")
+
+_LINES = {
+    Phase.CLEAR: b" ".join((*_BEFORE, *CAPABILITIES_IN_CLEAR)),
+    Phase.SIGN_IN: b" ".join((*_BEFORE, *CAPABILITIES_TO_SIGN_IN)),
+    Phase.SIGNED_IN: b" ".join(CAPABILITIES),
+}
+
+
+def capabilities(phase: Phase, append_limit: int) -> bytes:
+    """The list for the CAPABILITY response or code. APPENDLIMIT (RFC 7889) tells the setting."""
+    line = _LINES[phase]
+    return line + b" APPENDLIMIT=%d" % append_limit if phase is Phase.SIGNED_IN else line

@@ -1,0 +1,224 @@
+"""FETCH and UID FETCH (RFC 9051 §6.4.5): what is asked is planned once, then told message by message.
+
+A FETCH of flags, dates and sizes reads the view alone; one of the structure opens only summaries; a body leaves in
+pieces, each decrypted when the last one has left. Reading content is written to the trail, one row a command, before
+the first octet leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.base.errors import Reason, Refused
+from server.base.limits import IMAP_FETCH_BYTES, IMAP_FETCH_STEP
+from server.imap.grammar import dates, flags, write
+from server.imap.grammar.cursor import Cursor
+from server.imap.grammar.fetch import Attribute, FetchItems, Section, fetch_items
+from server.imap.grammar.sequence import SequenceSet, sequence_set
+from server.imap.responses import Declined, Desynchronised, Done
+from server.imap.section import Extent, label, locate
+from server.imap.session import Session
+from server.imap.view import Selected
+from server.mailbox.model import Row
+
+if TYPE_CHECKING:
+    from server.mail.summary import Summary
+
+_WHOLE = Section()
+_STRUCTURE = frozenset({"ENVELOPE", "BODYSTRUCTURE", "BODY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    numbers: SequenceSet
+    items: FetchItems
+
+
+def parse_fetch(cursor: Cursor) -> Fetch:
+    """fetch = "FETCH" SP sequence-set SP fetch-items"""
+    cursor.sp()
+    numbers = sequence_set(cursor)
+    cursor.sp()
+    return Fetch(numbers, fetch_items(cursor))
+
+
+async def fetch(session: Session, command: Fetch) -> Done:
+    return await _Fetching(session, command, by_uid=False).run()
+
+
+async def uid_fetch(session: Session, command: Fetch) -> Done:
+    return await _Fetching(session, command, by_uid=True).run()
+
+
+class _Fetching:
+    """One FETCH on its way."""
+
+    def __init__(self, session: Session, command: Fetch, by_uid: bool) -> None:
+        self.session = session
+        self.selected: Selected = session.sight
+        self.numbers = command.numbers
+        self.since = command.items.changed_since
+        self.by_uid = by_uid
+        asked = command.items.attributes
+        # RFC 7162 §3.1.4.1: CHANGEDSINCE implies MODSEQ, and either enables CONDSTORE.
+        if self.since is not None and Attribute("MODSEQ") not in asked:
+            asked += (Attribute("MODSEQ"),)
+        session.condstore |= Attribute("MODSEQ") in asked
+        # RFC 9051 §6.4.9: a UID FETCH always tells the UID.
+        if by_uid and Attribute("UID") not in asked:
+            asked = (Attribute("UID"), *asked)
+        self.asked = asked
+        sections = [attribute for attribute in asked if attribute.section is not None]
+        # The whole message needs no summary: it goes from its first octet to its last.
+        self.opens = any(
+            attribute.section != _WHOLE if attribute.section else attribute.name in _STRUCTURE for attribute in asked
+        )
+        # What is a person's words, not the shape of a message, counts as reading it.
+        self.reads = bool(sections) or Attribute("ENVELOPE") in asked
+        self.sets_seen = not self.selected.read_only and any(not attribute.peek for attribute in sections)
+        self.damaged = False
+
+    async def run(self) -> Done:
+        uids = self.selected.resolve(self.numbers, self.by_uid)
+        rows = [row for uid in uids if (row := self.selected.row(uid)) is not None]
+        gone = len(rows) < len(uids)
+        if self.since is not None:
+            rows = [row for row in rows if row.modseq > self.since]
+        if self.reads and rows and self.session.principal is not None:
+            ids = [row.content_id for row in rows]
+            await self.session.mailbox.content_read(self.session.principal.address, ids, "IMAP FETCH")
+        for start in range(0, len(rows), IMAP_FETCH_STEP):
+            await self._step(rows[start : start + IMAP_FETCH_STEP])
+        if self.damaged:
+            raise Declined(b"CORRUPTION", "Some of the messages cannot be opened")
+        if gone and not self.by_uid:
+            raise Declined(b"EXPUNGEISSUED", "Some of the messages no longer exist")
+        return Done("FETCH completed")
+
+    async def _step(self, rows: list[Row]) -> None:
+        seen = await self._mark_seen(rows) if self.sets_seen else {}
+        summaries = await self.session.mailbox.summaries([row.content_id for row in rows]) if self.opens else {}
+        for row in rows:
+            summary = summaries.get(row.content_id)
+            if summary is None and self.opens:
+                self.damaged = True
+                continue
+            try:
+                await self._message(seen.get(row.uid, row), summary, row.uid in seen)
+            except Refused as refusal:
+                # One message that does not open keeps nobody from the others; the tagged answer says it.
+                if refusal.reason is not Reason.CONTENT_DAMAGED:
+                    raise
+                self.damaged = True
+            await self.session.drain()
+
+    async def _mark_seen(self, rows: list[Row]) -> dict[int, Row]:
+        """RFC 9051 §6.4.5: reading a body sets \\Seen, and the change is told with it."""
+        fresh = [row.uid for row in rows if not row.flags & flags.SEEN]
+        if not fresh:
+            return {}
+        shared = self.selected.shared
+        result = await self.session.mailbox.store(self.selected.folder.folder_id, fresh, "add", flags.SEEN)
+        shared.written(result.rows, result.modseq)
+        for row in result.rows:
+            self.selected.told(row)
+        return {row.uid: row for row in result.rows}
+
+    async def _message(self, row: Row, summary: Summary | None, flags_changed: bool) -> None:
+        """One FETCH response. An error before anything was sent is the command's; after that only closing tells it."""
+        waiting, sent = bytearray(), False
+        try:
+            async for piece in self._pieces(row, summary, flags_changed):
+                waiting += piece
+                if len(waiting) >= IMAP_FETCH_BYTES:
+                    self.session.write(bytes(waiting))
+                    waiting.clear()
+                    sent = True
+                    await self.session.drain()
+        except Exception as error:
+            if not sent:
+                raise
+            self.session.services.log.error("imap_answer_broken", error=error)
+            raise Desynchronised from error
+        self.session.write(bytes(waiting))
+
+    async def _pieces(self, row: Row, summary: Summary | None, flags_changed: bool) -> AsyncIterator[bytes]:
+        asked = self.asked
+        if flags_changed:
+            asked += tuple(extra for extra in self._news() if extra not in asked)
+        separator = b"* %d FETCH (" % self.selected.number(row.uid)
+        for attribute in asked:
+            yield separator
+            separator = b" "
+            if attribute.section is None:
+                yield _plain(row, summary, attribute.name)
+            else:
+                async for piece in self._section(row, summary, attribute, attribute.section):
+                    yield piece
+        yield b")\r\n"
+
+    def _news(self) -> tuple[Attribute, ...]:
+        return (Attribute("FLAGS"), Attribute("MODSEQ")) if self.session.condstore else (Attribute("FLAGS"),)
+
+    async def _section(
+        self, row: Row, summary: Summary | None, attribute: Attribute, section: Section
+    ) -> AsyncIterator[bytes]:
+        yield label(attribute) + b" "
+        extent = Extent(0, row.size) if summary is None else locate(section, summary)
+        if extent is None:
+            yield b"NIL"
+            return
+        if extent.fields:
+            header = extent.chosen(await self._octets(row, summary, extent.start, extent.end))
+            yield _literal(_part(header, attribute.partial))
+            return
+        extent = extent.part(attribute.partial)
+        at, end = extent.start, extent.end
+        yield b"{%d}\r\n" % (end - at)
+        while at < end:
+            piece = await self._octets(row, summary, at, min(end, at + IMAP_FETCH_BYTES))
+            yield write.without_nul(piece)
+            at += len(piece)
+
+    async def _octets(self, row: Row, summary: Summary | None, start: int, end: int) -> bytes:
+        """Exactly [start, end) of the message; the header is in the summary, which is open already."""
+        if summary is not None and end <= len(summary.header):
+            return summary.header[start:end]
+        octets = await self.session.mailbox.body(row.content_id, start, end)
+        if len(octets) != end - start:
+            raise Refused(Reason.CONTENT_DAMAGED, "The message is shorter than its summary says")
+        return octets
+
+
+def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
+    match name:
+        case "UID":
+            return b"UID %d" % row.uid
+        case "FLAGS":
+            return b"FLAGS (%s)" % flags.render(row.flags, row.keywords)
+        case "RFC822.SIZE":
+            return b"RFC822.SIZE %d" % row.size
+        case "INTERNALDATE":
+            return b"INTERNALDATE " + dates.render(row.internaldate)
+        case "SAVEDATE":
+            return b"SAVEDATE " + dates.render(row.savedate)
+        case "MODSEQ":
+            return b"MODSEQ (%d)" % row.modseq
+    assert summary is not None  # noqa: S101 -- `opens` is set for all the others
+    match name:
+        case "ENVELOPE":
+            return b"ENVELOPE " + summary.envelope
+        case "BODYSTRUCTURE":
+            return b"BODYSTRUCTURE " + summary.bodystructure
+        case _:
+            return b"BODY " + summary.body
+
+
+def _part(octets: bytes, partial: tuple[int, int] | None) -> bytes:
+    return octets if partial is None else octets[partial[0] : partial[0] + partial[1]]
+
+
+def _literal(octets: bytes) -> bytes:
+    return b"{%d}\r\n" % len(octets) + write.without_nul(octets)

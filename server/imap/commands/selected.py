@@ -1,0 +1,228 @@
+"""Commands on the selected mailbox: CHECK, CLOSE, UNSELECT, EXPUNGE, STORE, COPY, MOVE (RFC 9051 §6.4).
+
+FETCH and SEARCH have their own modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from server.base.errors import Refused
+from server.imap import fetch_lines
+from server.imap.command import Bare
+from server.imap.commands.auth import try_create
+from server.imap.grammar import flags
+from server.imap.grammar.cursor import BadSyntax, Cursor
+from server.imap.grammar.flags import FlagSet
+from server.imap.grammar.sequence import SequenceSet, compact, sequence_set
+from server.imap.responses import Declined, Done
+from server.imap.session import Session
+from server.imap.view import Selected
+from server.mailbox.model import Row
+
+if TYPE_CHECKING:
+    from server.mailbox.store import Operation
+
+
+async def check(session: Session, command: Bare) -> Done:
+    return Done("CHECK completed")
+
+
+async def close(session: Session, command: Bare) -> Done:
+    # RFC 9051 §6.4.1: removes without telling; a mailbox opened for reading keeps its messages.
+    selected = session.sight
+    if not selected.read_only and await session.mailbox.expunge(selected.folder.folder_id):
+        selected.shared.touch()
+    session.leave()
+    return Done("CLOSE completed")
+
+
+async def unselect(session: Session, command: Bare) -> Done:
+    session.leave()
+    return Done("UNSELECT completed")
+
+
+# --- EXPUNGE --------------------------------------------------------------------------------------------------
+async def expunge(session: Session, command: Bare) -> Done:
+    selected = session.writable()
+    if await session.mailbox.expunge(selected.folder.folder_id):
+        selected.shared.touch()
+    return Done("EXPUNGE completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    numbers: SequenceSet
+
+
+def parse_messages(cursor: Cursor) -> Messages:
+    cursor.sp()
+    return Messages(sequence_set(cursor))
+
+
+async def uid_expunge(session: Session, command: Messages) -> Done:
+    # RFC 4315 §2.1
+    selected = session.writable()
+    uids = selected.resolve(command.numbers, by_uid=True)
+    if uids and await session.mailbox.expunge(selected.folder.folder_id, uids):
+        selected.shared.touch()
+    return Done("UID EXPUNGE completed")
+
+
+# --- STORE ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Store:
+    numbers: SequenceSet
+    op: Operation
+    silent: bool
+    flags: FlagSet
+    unchanged_since: int | None = None
+
+
+_OPERATIONS: dict[bytes, Operation] = {b"+": "add", b"-": "remove", b"": "replace"}
+
+
+def parse_store(cursor: Cursor) -> Store:
+    """store = "STORE" SP sequence-set [SP "(" UNCHANGEDSINCE n ")"] SP store-att-flags (RFC 7162 §3.1.3)"""
+    cursor.sp()
+    numbers = sequence_set(cursor)
+    cursor.sp()
+    unchanged_since = None
+    if cursor.peek(b"("):
+        cursor.open()
+        if cursor.word("a store modifier") != "UNCHANGEDSINCE":
+            raise BadSyntax("Unknown store modifier")
+        cursor.sp()
+        unchanged_since = cursor.number64()
+        cursor.close()
+        cursor.sp()
+    sign = b"+" if cursor.take(b"+") else b"-" if cursor.take(b"-") else b""
+    name = cursor.word("FLAGS")
+    if name not in ("FLAGS", "FLAGS.SILENT"):
+        raise BadSyntax("Expected FLAGS or FLAGS.SILENT")
+    cursor.sp()
+    return Store(numbers, _OPERATIONS[sign], name == "FLAGS.SILENT", flags.store_flags(cursor), unchanged_since)
+
+
+async def store(session: Session, command: Store) -> Done:
+    return await _store(session, command, by_uid=False)
+
+
+async def uid_store(session: Session, command: Store) -> Done:
+    return await _store(session, command, by_uid=True)
+
+
+async def _store(session: Session, command: Store, by_uid: bool) -> Done:
+    selected = session.writable()
+    uids = selected.resolve(command.numbers, by_uid)
+    session.condstore |= command.unchanged_since is not None
+    before = {uid: row for uid in uids if (row := selected.row(uid)) is not None}
+    if not uids:
+        return Done("STORE completed")
+    result = await session.mailbox.store(
+        selected.folder.folder_id,
+        uids,
+        command.op,
+        command.flags.mask,
+        command.flags.keywords,
+        command.unchanged_since,
+    )
+    selected.shared.written(result.rows, result.modseq)
+    for row in result.rows:
+        number = selected.number(row.uid)
+        if not number:
+            continue
+        if not command.silent or session.condstore:
+            line = fetch_lines.flags_line(
+                number, row, uid=by_uid, modseq=session.condstore, with_flags=not command.silent
+            )
+            session.line(line)
+        if not command.silent or _as_expected(selected, before.get(row.uid), row, command):
+            selected.told(row)
+    await session.drain()
+    kept_out = [uid if by_uid else selected.number(uid) for uid in result.conflicts]
+    if len(before) < len(uids) and not by_uid:
+        raise Declined(b"EXPUNGEISSUED", "Some of the messages no longer exist")
+    if kept_out:
+        return Done("Conditional STORE left some messages as they are", b"MODIFIED " + compact(kept_out))
+    return Done("STORE completed")
+
+
+def _as_expected(selected: Selected, before: Row | None, after: Row, command: Store) -> bool:
+    """Whether a client that asked for silence can tell the result (RFC 9051 §6.4.6: changes of others are told)."""
+    if before is None or not selected.knows(before):
+        return False
+    named = {name.lower() for name in command.flags.keywords}
+    known = {name.lower() for name in before.keywords}
+    mask, keywords = {
+        "add": (before.flags | command.flags.mask, known | named),
+        "remove": (before.flags & ~command.flags.mask, known - named),
+        "replace": (command.flags.mask, named),
+    }[command.op]
+    return after.flags == mask and {name.lower() for name in after.keywords} == keywords
+
+
+# --- COPY, MOVE -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Copy:
+    numbers: SequenceSet
+    mailbox: bytes
+
+
+def parse_copy(cursor: Cursor) -> Copy:
+    """copy = "COPY" SP sequence-set SP mailbox"""
+    cursor.sp()
+    numbers = sequence_set(cursor)
+    cursor.sp()
+    return Copy(numbers, cursor.astring("a mailbox name"))
+
+
+Transfer = Callable[[int, list[int], int], Awaitable[list[tuple[int, int]]]]
+
+
+async def copy(session: Session, command: Copy) -> Done:
+    return Done("COPY completed", await _transfer(session, command, session.mailbox.copy, by_uid=False))
+
+
+async def uid_copy(session: Session, command: Copy) -> Done:
+    return Done("COPY completed", await _transfer(session, command, session.mailbox.copy, by_uid=True))
+
+
+async def move(session: Session, command: Copy) -> Done:
+    return await _move(session, command, by_uid=False)
+
+
+async def uid_move(session: Session, command: Copy) -> Done:
+    return await _move(session, command, by_uid=True)
+
+
+async def _move(session: Session, command: Copy, by_uid: bool) -> Done:
+    selected = session.writable()
+    code = await _transfer(session, command, session.mailbox.move, by_uid)
+    if code:
+        # RFC 6851 §4.3: COPYUID before the EXPUNGEs, which the end of the command tells.
+        session.ok("Moved", code)
+        selected.shared.touch()
+    return Done("MOVE completed")
+
+
+async def _transfer(session: Session, command: Copy, transfer: Transfer, by_uid: bool) -> bytes:
+    """Copy or move; returns the COPYUID code (RFC 4315 §3), empty when there was no message."""
+    selected = session.sight
+    uids = selected.resolve(command.numbers, by_uid)
+    present = [uid for uid in uids if selected.row(uid) is not None]
+    if len(present) < len(uids) and not by_uid:
+        # RFC 9051 §6.4.7: all or nothing.
+        raise Declined(b"EXPUNGEISSUED", "Some of the messages no longer exist")
+    try:
+        target = await session.folder(command.mailbox)
+        pairs = await transfer(selected.folder.folder_id, present, target.folder_id) if present else []
+    except Refused as refusal:
+        raise try_create(refusal) from None
+    if not pairs:
+        return b""
+    session.services.views.wrote(session.mailbox.owner_id, target.folder_id)
+    sources, copies = compact(uid for uid, _ in pairs), compact(uid for _, uid in pairs)
+    return b"COPYUID %d %s %s" % (target.uidvalidity, sources, copies)

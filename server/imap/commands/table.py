@@ -1,0 +1,52 @@
+"""The table of all commands. Adding one: a parser and a handler in the module of its state, and a row here."""
+
+from __future__ import annotations
+
+from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
+from server.imap.commands import any as anywhere
+from server.imap.commands import auth, fetch, listing, nonauth, search, selected
+
+_ROWS = (
+    # RFC 9051 §6.1, any state
+    Verb("CAPABILITY", ANY, bare, anywhere.capability),
+    Verb("NOOP", ANY, bare, anywhere.noop, refresh=True),
+    Verb("LOGOUT", ANY, bare, anywhere.logout),
+    Verb("ID", ANY, anywhere.parse_id, anywhere.identify),
+    # §6.2, not authenticated
+    Verb("STARTTLS", NOT_AUTHENTICATED, bare, nonauth.starttls),
+    Verb("LOGIN", NOT_AUTHENTICATED, nonauth.parse_login, nonauth.login),
+    Verb("AUTHENTICATE", NOT_AUTHENTICATED, nonauth.parse_authenticate, nonauth.authenticate),
+    # §6.3, authenticated and selected
+    Verb("ENABLE", SIGNED_IN, auth.parse_enable, auth.enable),
+    Verb("SELECT", SIGNED_IN, auth.parse_select, auth.select),
+    Verb("EXAMINE", SIGNED_IN, auth.parse_select, auth.examine),
+    Verb("CREATE", SIGNED_IN, auth.parse_named, auth.create),
+    Verb("DELETE", SIGNED_IN, auth.parse_named, auth.delete),
+    Verb("RENAME", SIGNED_IN, auth.parse_rename, auth.rename),
+    Verb("SUBSCRIBE", SIGNED_IN, auth.parse_named, auth.subscribe),
+    Verb("UNSUBSCRIBE", SIGNED_IN, auth.parse_named, auth.unsubscribe),
+    Verb("LIST", SIGNED_IN, listing.parse_list, listing.list_),
+    Verb("LSUB", SIGNED_IN, listing.parse_lsub, listing.lsub),
+    Verb("NAMESPACE", SIGNED_IN, bare, auth.namespace),
+    Verb("STATUS", SIGNED_IN, auth.parse_status, auth.status),
+    Verb("APPEND", SIGNED_IN, auth.parse_append, auth.append, big=True),
+    Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
+    # §6.4, selected
+    Verb("CHECK", SELECTED, bare, selected.check, refresh=True),
+    Verb("CLOSE", SELECTED, bare, selected.close),
+    Verb("UNSELECT", SELECTED, bare, selected.unselect),
+    Verb("EXPUNGE", SELECTED, bare, selected.expunge),
+    Verb("SEARCH", SELECTED, search.parse_search, search.search, expunge=False),
+    Verb("FETCH", SELECTED, fetch.parse_fetch, fetch.fetch, expunge=False),
+    Verb("STORE", SELECTED, selected.parse_store, selected.store, expunge=False),
+    Verb("COPY", SELECTED, selected.parse_copy, selected.copy),
+    Verb("MOVE", SELECTED, selected.parse_copy, selected.move),
+    # UID forms name messages by uid, so that EXPUNGE confuses nobody (RFC 9051 §7.5.1)
+    Verb("UID EXPUNGE", SELECTED, selected.parse_messages, selected.uid_expunge),
+    Verb("UID SEARCH", SELECTED, search.parse_search, search.uid_search),
+    Verb("UID FETCH", SELECTED, fetch.parse_fetch, fetch.uid_fetch),
+    Verb("UID STORE", SELECTED, selected.parse_store, selected.uid_store),
+    Verb("UID COPY", SELECTED, selected.parse_copy, selected.uid_copy),
+    Verb("UID MOVE", SELECTED, selected.parse_copy, selected.uid_move),
+)
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _ROWS}

@@ -1,0 +1,78 @@
+"""The IMAP edge of a worker: two sockets, STARTTLS and implicit TLS (RFC 8314), over one store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from server.app import Context, Sockets
+from server.base import clock
+from server.base.limits import TLS_CLOSE_SECONDS, WORKER_BUFFER_BYTES
+from server.base.tls import server_context
+from server.identity.accounts import Accounts
+from server.imap.budget import Budget
+from server.imap.connection import Connection, Connections
+from server.imap.session import Services
+from server.imap.view import Views
+from server.mailbox.feed import Feed
+from server.mailbox.store import Store
+
+_BACKLOG = 1_024  # practices poll on the same minute
+
+
+class ImapEdge:
+    """A serving edge; see `server.app.Running`."""
+
+    def __init__(self, servers: list[asyncio.Server], connections: Connections, feed: Feed) -> None:
+        self._servers = servers
+        self._connections = connections
+        self._feed = feed
+
+    async def drain(self, deadline: float) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in self._connections:
+            connection.farewell()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._connections.none_left.wait(), deadline - clock.monotonic())
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in self._connections:
+            connection.abort()
+        await self._feed.close()
+
+
+async def serve(context: Context, sockets: Sockets) -> ImapEdge:
+    """Listen on `imap` (STARTTLS) and `imap_tls`. The context must hold edge keys and keyring."""
+    if context.edge is None or context.keyring is None:
+        raise ValueError("the imap role needs edge keys and the keyring")
+    settings, listener = context.settings, context.listener
+    tls = server_context(settings.path(listener.certificate), settings.path(listener.private_key))
+    feed = Feed(context.pool)
+    feed.start()
+    services = Services(
+        accounts=Accounts(context.pool, context.edge),
+        store=Store(context.pool, context.edge, context.keyring, context.anchors),
+        views=Views(feed),
+        budget=Budget(WORKER_BUFFER_BYTES),
+        now=clock.now,
+        log=context.log,
+        max_message_bytes=settings.transport.max_message_bytes,
+    )
+    connections = Connections()
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(
+            lambda: Connection(services, tls, False, connections), sock=sockets["imap"], backlog=_BACKLOG
+        ),
+        await loop.create_server(
+            lambda: Connection(services, tls, True, connections),
+            sock=sockets["imap_tls"],
+            ssl=tls,
+            ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
+            backlog=_BACKLOG,
+        ),
+    ]
+    return ImapEdge(servers, connections, feed)

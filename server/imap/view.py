@@ -1,0 +1,314 @@
+"""THE SEQUENCE-NUMBER RULE, and the view of a folder that all sessions of a worker share.
+
+Invariants (RFC 9051 §2.3.1.2, §5.5, §7.5.1; RFC 3501 §7.4.1):
+1. A session's numbering changes only by what it was told: number n is `uids[n-1]` of the session's own `Selected`, and
+   `uids` changes nowhere but in `Selected.updates`, which returns exactly the EXPUNGE and EXISTS that explain it.
+2. EXPUNGE is never told while FETCH, STORE or SEARCH (by number) is answered, nor when no command is running but IDLE:
+   then the message keeps its number, and asking for it finds nothing.
+3. EXPUNGEs are told from the highest number down, so that each number is right when it is read, and before EXISTS.
+4. A shared view goes forward only along the modseq: it holds all changes up to `modseq` and nothing it was not told by
+   the store. It holds flags and sizes, no content and no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from server.base.limits import IMAP_JOURNAL, IMAP_VIEW_ROWS, IMAP_VIEWS
+from server.imap.grammar.sequence import SequenceSet
+from server.imap.responses import Illegal
+from server.mailbox.model import Changes, Folder, FolderState, Row, View
+
+if TYPE_CHECKING:
+    from server.mailbox.store import Mailbox
+
+
+class Watches(Protocol):
+    """What `server.mailbox.feed.Feed` offers: call back when a folder may have changed."""
+
+    def watch(self, owner_id: int, folder_id: int, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
+class SharedView:
+    """One folder as this worker knows it. `uids` is replaced, never changed, so that sessions may hold it."""
+
+    def __init__(self, view: View) -> None:
+        self.folder = view.folder
+        self.state = view.state
+        self.rows = {row.uid: row for row in view.rows}
+        self.uids: array[int] = array("I", self.rows)
+        self.modseq = view.state.highestmodseq
+        self.keywords: dict[str, str] = {}
+        self.stale = False  # the feed, or a session's own write, says that the store knows more
+        self.users = 0
+        self.listeners: set[Callable[[], None]] = set()
+        self.unwatch: Callable[[], None] | None = None
+        self._lock = asyncio.Lock()
+        self._changed: deque[tuple[int, int]] = deque(maxlen=IMAP_JOURNAL)  # (modseq, uid)
+        self._vanished: deque[tuple[int, int]] = deque(maxlen=IMAP_JOURNAL)  # (generation, uid)
+        self._changed_from = self.modseq  # the journal holds all changes after this modseq …
+        self._vanished_from = 0  # … and all that vanished after this generation
+        self.generation = 0
+        for row in view.rows:
+            self._learn_keywords(row)
+
+    async def refresh(self, mailbox: Mailbox, force: bool = False) -> None:
+        """Bring the view up to the store's present. Raises Refused(NO_SUCH_FOLDER) when the folder is gone."""
+        if not (force or self.stale):
+            return
+        async with self._lock:
+            self.stale = False
+            try:
+                changes = await mailbox.changes(self.folder.folder_id, self.modseq)
+            except BaseException:
+                self.stale = True
+                raise
+            self._apply(changes)
+
+    def written(self, rows: Iterable[Row], modseq: int) -> None:
+        """What this worker's own STORE did. Without a gap in the modseq nothing is left to ask."""
+        if modseq <= self.modseq:
+            return
+        if modseq != self.modseq + 1:
+            self.touch()
+            return
+        fresh = list(rows)
+        self.modseq = modseq
+        for row in fresh:
+            self._put(row)
+        self.announce()
+
+    def touch(self) -> None:
+        """Something changed: ask before the next answer, and wake those who idle."""
+        self.stale = True
+        self.announce()
+
+    def announce(self) -> None:
+        for listener in tuple(self.listeners):
+            listener()
+
+    def changed_since(self, modseq: int) -> Iterator[Row]:
+        """Rows with a later modseq, in order of uid."""
+        if modseq >= self._changed_from:
+            wanted = {uid for at, uid in reversed(self._changed) if at > modseq} if self.modseq > modseq else set()
+            for uid in sorted(wanted):
+                row = self.rows.get(uid)
+                if row is not None and row.modseq > modseq:
+                    yield row
+        else:
+            yield from (row for uid in self.uids if (row := self.rows[uid]).modseq > modseq)
+
+    def vanished_since(self, generation: int, known: array[int]) -> list[int]:
+        """Those of `known` (a session's uids at `generation`) that are gone."""
+        if generation >= self._vanished_from:
+            return [uid for at, uid in self._vanished if at > generation and _holds(known, uid)]
+        return [uid for uid in known if uid not in self.rows]
+
+    def _apply(self, changes: Changes) -> None:
+        state = changes.state
+        gone: list[int] = []
+        for low, high in changes.vanished:
+            first, end = bisect_left(self.uids, low), bisect_right(self.uids, high)
+            gone += [uid for uid in self.uids[first:end] if uid in self.rows]
+        arrived: list[int] = []
+        for row in changes.changed:
+            if row.uid not in self.rows:
+                arrived.append(row.uid)
+            self._put(row)
+        if gone:
+            self.generation += 1
+            self._vanish(gone)
+            self.uids = array("I", [uid for uid in self.uids if uid in self.rows])
+        if arrived:
+            arrived.sort()
+            self.uids = self.uids + array("I", arrived)
+        if state.highestmodseq >= self.modseq:
+            self.state = state
+            self.modseq = state.highestmodseq
+
+    def _put(self, row: Row) -> None:
+        known = self.rows.get(row.uid)
+        if known is not None and known.modseq >= row.modseq:
+            return
+        if len(self._changed) == IMAP_JOURNAL:
+            self._changed_from = max(self._changed_from, self._changed[0][0])
+        self._changed.append((row.modseq, row.uid))
+        self.rows[row.uid] = row
+        if row.keywords:
+            self._learn_keywords(row)
+
+    def _vanish(self, gone: list[int]) -> None:
+        for uid in gone:
+            del self.rows[uid]
+            if len(self._vanished) == IMAP_JOURNAL:
+                self._vanished_from = self._vanished[0][0]
+            self._vanished.append((self.generation, uid))
+
+    def _learn_keywords(self, row: Row) -> None:
+        for keyword in row.keywords:
+            self.keywords.setdefault(keyword.lower(), keyword)
+
+
+def _holds(uids: array[int], uid: int) -> bool:
+    at = bisect_left(uids, uid)
+    return at < len(uids) and uids[at] == uid
+
+
+@dataclass(slots=True)
+class Updates:
+    """What to tell a session, in this order."""
+
+    expunged: list[int] = field(default_factory=list)  # numbers, highest first
+    exists: int | None = None
+    keywords: bool = False  # FLAGS grew
+    changed: list[tuple[int, Row]] = field(default_factory=list)  # (number, row)
+
+
+class Selected:
+    """A session's own sight of a shared view: its numbering and what it was told."""
+
+    def __init__(self, shared: SharedView, read_only: bool) -> None:
+        self.shared = shared
+        self.read_only = read_only
+        self.uids = shared.uids
+        self._lost: set[int] = set()  # gone, but the session was not told
+        self._generation = shared.generation
+        self._modseq = shared.modseq
+        self._told: dict[int, int] = {}  # uid → modseq of flags told, or asked not to be told, ahead of `updates`
+        self._keywords = len(shared.keywords)
+
+    @property
+    def folder(self) -> Folder:
+        return self.shared.folder
+
+    @property
+    def state(self) -> FolderState:
+        return self.shared.state
+
+    def number(self, uid: int) -> int:
+        """The sequence number of a uid of this session's, 0 when it has none."""
+        at = bisect_left(self.uids, uid)
+        return at + 1 if at < len(self.uids) and self.uids[at] == uid else 0
+
+    def resolve(self, numbers: SequenceSet, by_uid: bool) -> list[int]:
+        """The uids meant, in order. By number, one that is not in use raises Illegal (RFC 9051 §9, seq-number)."""
+        if by_uid:
+            largest = self.uids[-1] if self.uids else 0
+            found: list[int] = []
+            for low, high in numbers.resolve(largest):
+                found += self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, min(high, 2**32 - 1))]
+            return found
+        count = len(self.uids)
+        # "1:*" in an empty mailbox is what many clients send first: it names nothing, and harms nobody.
+        if not count and numbers.has_star:
+            return []
+        ranges = numbers.resolve(count)
+        if any(high > count for _, high in ranges):
+            raise Illegal("No message has that sequence number")
+        return [uid for low, high in ranges for uid in self.uids[low - 1 : high]]
+
+    def row(self, uid: int) -> Row | None:
+        """The message as it stands, None when it is gone."""
+        return self.shared.rows.get(uid)
+
+    def told(self, row: Row) -> None:
+        """The session knows these flags of this message: `updates` will not repeat them."""
+        if row.modseq > self._modseq:
+            self._told[row.uid] = row.modseq
+
+    def knows(self, row: Row) -> bool:
+        """Whether the session was told of the message as it stands in `row`."""
+        return row.modseq <= self._modseq or self._told.get(row.uid) == row.modseq
+
+    def updates(self, expunge: bool) -> Updates:
+        """What the shared view holds and the session does not know; `expunge` as rule 2 allows."""
+        shared, news = self.shared, Updates()
+        if shared.generation != self._generation:
+            self._lost.update(shared.vanished_since(self._generation, self.uids))
+            self._generation = shared.generation
+        if self._lost and expunge:
+            lost = sorted(self._lost, reverse=True)
+            news.expunged = [self.number(uid) for uid in lost]
+            self._lost.clear()
+            last = self.uids[-1]
+            kept = shared.uids[: bisect_right(shared.uids, last)]
+            self.uids = shared.uids if len(kept) == len(shared.uids) else kept
+        newest = self.uids[-1] if self.uids else 0
+        arrived = shared.uids[bisect_right(shared.uids, newest) :]
+        if arrived:
+            self.uids = self.uids + arrived if self._lost else shared.uids
+            news.exists = len(self.uids)
+        if len(shared.keywords) != self._keywords:
+            self._keywords = len(shared.keywords)
+            news.keywords = True
+        if shared.modseq > self._modseq:
+            for row in shared.changed_since(self._modseq):
+                if row.uid <= newest and self._told.get(row.uid) != row.modseq and (at := self.number(row.uid)):
+                    news.changed.append((at, row))
+            self._modseq = shared.modseq
+            self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > shared.modseq}
+        return news
+
+
+class Views:
+    """The shared views of a worker. One that nobody has selected stays warm: practice software polls again soon."""
+
+    def __init__(self, feed: Watches) -> None:
+        self._feed = feed
+        self._views: dict[tuple[int, int], SharedView] = {}
+        self._unused: OrderedDict[tuple[int, int], int] = OrderedDict()  # oldest first → messages in it
+        self._unused_rows = 0
+        self._opening: dict[tuple[int, int], asyncio.Lock] = {}
+
+    async def open(self, mailbox: Mailbox, folder: Folder) -> SharedView:
+        """The view, up to date, held until `close`. Raises Refused(NO_SUCH_FOLDER)."""
+        key = (mailbox.owner_id, folder.folder_id)
+        lock = self._opening.setdefault(key, asyncio.Lock())
+        async with lock:
+            shared = await self._warm(key, mailbox, folder)
+        if self._opening.get(key) is lock and not lock.locked():
+            del self._opening[key]
+        shared.users += 1
+        self._unused_rows -= self._unused.pop(key, 0)
+        if shared.unwatch is None:
+            shared.unwatch = self._feed.watch(*key, shared.touch)
+        return shared
+
+    async def _warm(self, key: tuple[int, int], mailbox: Mailbox, folder: Folder) -> SharedView:
+        shared = self._views.get(key)
+        if shared is not None and shared.folder.uidvalidity == folder.uidvalidity:
+            await shared.refresh(mailbox, force=True)
+            shared.folder = folder
+            return shared
+        shared = self._views[key] = SharedView(await mailbox.view(folder.folder_id))
+        return shared
+
+    def close(self, mailbox: Mailbox, shared: SharedView) -> None:
+        shared.users -= 1
+        if shared.users:
+            return
+        if shared.unwatch is not None:
+            shared.unwatch()
+            shared.unwatch = None
+        key = (mailbox.owner_id, shared.folder.folder_id)
+        if self._views.get(key) is not shared:
+            return
+        self._unused[key] = len(shared.rows)
+        self._unused_rows += len(shared.rows)
+        # The views unused for the longest time go until the rest fits.
+        while len(self._unused) > IMAP_VIEWS or self._unused_rows > IMAP_VIEW_ROWS:
+            oldest, rows = self._unused.popitem(last=False)
+            self._unused_rows -= rows
+            del self._views[oldest]
+
+    def wrote(self, owner_id: int, folder_id: int) -> None:
+        """A session of this worker changed a folder: whoever has it open asks for the changes at once."""
+        shared = self._views.get((owner_id, folder_id))
+        if shared is not None:
+            shared.touch()

@@ -1,0 +1,1 @@
+"""The SMTP edges: relay between operators and submission by practice software."""

@@ -1,0 +1,107 @@
+"""The SMTP edges of one worker: listeners, TLS, sessions, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+
+from server.app import Context, Sockets
+from server.base import clock, limits
+from server.base.log import Pseudonyms
+from server.base.tls import server_context
+from server.identity.accounts import Accounts
+from server.smtp import reply_codes as r
+from server.smtp.service import Service
+from server.smtp.session import Session
+from server.transport.accept import Acceptor
+from server.transport.envelope import SourceKind
+from server.transport.policy import Policy
+
+
+async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
+    """Message submission (RFC 6409): "submission" with STARTTLS, "submission_tls" with TLS first (RFC 8314 §3.3)."""
+    tls = _tls(context)
+    service = await _service(context, SourceKind.SUBMISSION, tls)
+    return await SmtpEdge.listen(service, sockets, {"submission": None, "submission_tls": tls})
+
+
+async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
+    """Mail from other operators: "relay", STARTTLS, and a client certificate under the configured anchors."""
+    tls = _tls(context)
+    for anchor in context.settings.trust.anchors:
+        tls.load_verify_locations(context.settings.path(anchor))
+    # Asked for and verified when shown; without one the dialogue goes on to a clear refusal, not a failed handshake.
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    service = await _service(context, SourceKind.RELAY, tls)
+    return await SmtpEdge.listen(service, sockets, {"relay": None})
+
+
+def _tls(context: Context) -> ssl.SSLContext:
+    listener, settings = context.listener, context.settings
+    return server_context(settings.path(listener.certificate), settings.path(listener.private_key))
+
+
+async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> Service:
+    if context.edge is None or context.anchors is None:
+        raise ValueError("an SMTP edge needs the edge keys and the anchors")
+    settings = context.settings
+    acceptor = Acceptor(context.pool, context.edge, context.anchors, settings)
+    await acceptor.start()
+    return Service(
+        kind=kind,
+        hostname=settings.domain,
+        tls=tls,
+        policy=Policy(context.pool, context.edge, settings),
+        acceptor=acceptor,
+        pseudonyms=Pseudonyms(context.edge.pseudonym),
+        log=context.log,
+        max_message_bytes=settings.transport.max_message_bytes,
+        accounts=Accounts(context.pool, context.edge) if kind is SourceKind.SUBMISSION else None,
+    )
+
+
+class SmtpEdge:
+    """The listeners of one worker and its sessions."""
+
+    def __init__(self, service: Service, servers: list[asyncio.Server]) -> None:
+        self.service = service
+        self._servers = servers
+
+    @classmethod
+    async def listen(cls, service: Service, sockets: Sockets, tls: Mapping[str, ssl.SSLContext | None]) -> SmtpEdge:
+        """Take connections from now on; `tls` says by socket name which speak TLS from the first octet."""
+        loop = asyncio.get_running_loop()
+        servers = [
+            await loop.create_server(
+                lambda: Session(service),
+                sock=sockets[name],
+                ssl=context,
+                ssl_handshake_timeout=limits.SMTP_HANDSHAKE_SECONDS if context else None,
+                ssl_shutdown_timeout=limits.TLS_CLOSE_SECONDS if context else None,
+            )
+            for name, context in tls.items()
+        ]
+        return cls(service, servers)
+
+    async def drain(self, deadline: float) -> None:
+        """Take no new connection, say 421 to idle sessions, let transactions end, until `deadline`."""
+        for server in self._servers:
+            server.close()
+        self.service.draining = True
+        for session in list(self.service.sessions):
+            session.stop_when_idle()
+        while self.service.sessions and (left := deadline - clock.monotonic()) > 0:
+            self.service.emptied.clear()
+            try:
+                await asyncio.wait_for(self.service.emptied.wait(), left)
+            except TimeoutError:
+                break
+
+    async def close(self) -> None:
+        """End all that is left, now; what was answered positively is committed."""
+        for server in self._servers:
+            server.close()
+        for session in list(self.service.sessions):
+            session.hang_up(r.SHUTTING_DOWN)
+        await self.service.acceptor.close()

@@ -1,0 +1,109 @@
+"""Every reply of ours, by name: code (RFC 5321 §4.2), enhanced status (RFC 3463, RFC 5248), text.
+
+No reply number stands anywhere else. A text says what is wrong and what to do, in ASCII, and holds nothing of the
+request: no address, no name, no cause inside the server.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Reply(NamedTuple):
+    """One reply; `status` is empty where RFC 2034 §4 wants none (greeting, EHLO, 334, 354)."""
+
+    code: int
+    status: str
+    text: str
+
+    def encode(self) -> bytes:
+        """The reply as it goes on the wire; a text of several lines becomes a continued reply."""
+        lines = self.text.split("\n")
+        head = f"{self.status} " if self.status else ""
+        parts = [f"{self.code}-{head}{line}\r\n" for line in lines[:-1]]
+        return "".join([*parts, f"{self.code} {head}{lines[-1]}\r\n"]).encode()
+
+    def saying(self, text: str) -> Reply:
+        """The same reply with another text (one of our own, never a peer's)."""
+        return self._replace(text=text)
+
+    @property
+    def permanent(self) -> bool:
+        return self.code >= 500
+
+    @property
+    def positive(self) -> bool:
+        return self.code < 400
+
+
+# RFC 5321 §4.2.2, §4.2.3
+GREETING = Reply(220, "", "ESMTP")
+EHLO = Reply(250, "", "")
+READY_FOR_TLS = Reply(220, "2.0.0", "ready to start TLS")
+BYE = Reply(221, "2.0.0", "bye")
+OK = Reply(250, "2.0.0", "OK")
+SENDER_OK = Reply(250, "2.1.0", "sender OK")
+RECIPIENT_OK = Reply(250, "2.1.5", "recipient OK")
+ACCEPTED = Reply(250, "2.6.0", "message accepted as")
+CANNOT_VERIFY = Reply(252, "2.5.2", "addresses are not verified; send the message")
+HELP = Reply(214, "2.0.0", "EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT")
+START_CONTENT = Reply(354, "", "end with <CR><LF>.<CR><LF>")
+
+# RFC 4954 §4, §6
+SIGNED_IN = Reply(235, "2.7.0", "signed in")
+CHALLENGE = Reply(334, "", "")
+AUTH_TEMPORARY = Reply(454, "4.7.0", "temporary trouble with sign-in, try again later")
+AUTH_CANCELLED = Reply(501, "5.7.0", "sign-in cancelled")
+AUTH_MALFORMED = Reply(501, "5.5.2", "sign-in data is not what the mechanism says")
+AUTH_TOO_LONG = Reply(500, "5.5.6", "sign-in data too long")
+AUTH_UNKNOWN_MECHANISM = Reply(504, "5.5.4", "this mechanism is not offered; use PLAIN or LOGIN")
+AUTH_ALREADY = Reply(503, "5.5.1", "already signed in")
+AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "authentication required")
+CERTIFICATE_REQUIRED = Reply(530, "5.7.0", "a client certificate of a trusted operator is required")
+BAD_CREDENTIALS = Reply(535, "5.7.8", "address or password not accepted")
+THROTTLED = Reply(454, "4.7.0", "too many failed sign-ins from here, try again later")
+
+# RFC 3207 §4
+TLS_REQUIRED = Reply(530, "5.7.0", "must issue a STARTTLS command first")
+TLS_ALREADY = Reply(503, "5.5.1", "TLS is already active")
+TLS_PIPELINED = Reply(421, "4.7.0", "bytes after STARTTLS in clear; closing")
+
+# Syntax and sequence: RFC 5321 §4.2.2, §4.2.4; RFC 3463 §3.6
+UNKNOWN_COMMAND = Reply(500, "5.5.1", "command not known")
+MALFORMED_COMMAND = Reply(500, "5.5.2", "command malformed")
+SYNTAX = Reply(501, "5.5.4", "syntax error in the argument")
+NOT_IMPLEMENTED = Reply(502, "5.5.1", "command not implemented")
+BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
+NO_VALID_RECIPIENT = Reply(554, "5.5.1", "no valid recipients")
+UNKNOWN_PARAMETER = Reply(555, "5.5.4", "parameter not recognised")
+TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors; closing")
+
+# Addresses: RFC 5321 §4.2.3; RFC 6531 §3.5
+BAD_ADDRESS = Reply(553, "5.1.3", "address malformed")
+BAD_SENDER = Reply(553, "5.1.7", "sender's address malformed")
+NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "address needs SMTPUTF8")
+UNKNOWN_RECIPIENT = Reply(550, "5.1.1", "no such mailbox here")
+RECIPIENT_CLOSED = Reply(550, "5.2.1", "this mailbox is closed")
+NO_ROUTE = Reply(550, "5.1.2", "not a local domain, and relay to other operators is not configured here")
+NO_CONVERSATION = Reply(550, "5.7.1", "a patient may write only to those who wrote first")
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "too many recipients; send the rest in another transaction")
+MAILBOX_FULL = Reply(452, "4.2.2", "mailbox full")
+
+# Policy and content
+NOT_ALLOWED = Reply(550, "5.7.1", "not allowed")
+PEER_NOT_TRUSTED = Reply(550, "5.7.1", "your certificate is not one that is trusted for the sender's domain")
+SENDER_NOT_YOURS = Reply(550, "5.7.1", "sender, From and Sender must be the mailbox that signed in")
+TOO_LARGE = Reply(552, "5.3.4", "message too large")
+BARE_LINE_ENDING = Reply(554, "5.6.0", "bare CR or LF; lines end with CR LF")
+MALFORMED_CONTENT = Reply(554, "5.6.0", "message malformed")
+SIGNATURE_REQUIRED = Reply(554, "5.7.7", "a valid S/MIME signature is required")
+REFUSED = Reply(554, "5.0.0", "transaction failed")
+
+# Us: always temporary, never a loss
+INTERNAL = Reply(451, "4.3.0", "temporary trouble here, try again later")
+STORE_FULL = Reply(452, "4.3.1", "not enough room here for now, try again later")
+BUSY = Reply(452, "4.3.1", "too much mail in flight here, try again later")
+SHUTTING_DOWN = Reply(421, "4.3.2", "server is stopping, try again")
+TOO_MANY_SESSIONS = Reply(421, "4.3.2", "too many connections, try again later")
+IDLE = Reply(421, "4.4.2", "idle for too long; closing")
+TOO_MUCH_BEFORE_SIGN_IN = Reply(421, "4.7.0", "too much sent before sign-in; closing")

@@ -1,0 +1,1 @@
+"""The web edge: pages for patients and professionals, the FHIR capability statement, health; HTTPS only."""

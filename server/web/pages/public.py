@@ -1,0 +1,82 @@
+"""What anybody may ask without signing in: health, the FHIR capability statement, the choice of language."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from server.base.version import VERSION
+from server.web.language import COOKIE, Language
+
+router = APIRouter()
+
+FHIR_JSON = "application/fhir+json"
+# FHIR R4 §3.1.0.1.11: what a client may write in _format for JSON.
+_JSON_FORMATS = frozenset({"json", "text/json", "application/json", FHIR_JSON})
+_DATED = "2026-11-23"  # when the statement below last changed
+_LANGUAGE_SECONDS = 365 * 24 * 3600
+
+
+@router.get("/health")
+async def health() -> Response:
+    """Whether this worker answers; readiness is asked on the worker's own socket."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/fhir/metadata")
+async def metadata(request: Request) -> Response:
+    """The CapabilityStatement (FHIR R4 §3.1.0.10, capabilities)."""
+    wanted = request.query_params.get("_format", FHIR_JSON).partition(";")[0].strip().replace(" ", "+")
+    if wanted not in _JSON_FORMATS:
+        raise HTTPException(406)
+    base = f"https://{request.headers['host']}/fhir"
+    return JSONResponse(capability_statement(base), media_type=FHIR_JSON)
+
+
+def capability_statement(base: str) -> dict[str, Any]:
+    """What this server does in FHIR 4.0.1 and no more: for now it says who it is, and holds no resource."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _DATED,
+        "kind": "instance",
+        "software": {"name": "Caducée", "version": VERSION},
+        "implementation": {"description": "Caducée, messagerie sécurisée de santé", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": [FHIR_JSON],
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": "Only this statement is served; no resource can be read, searched or written yet.",
+            }
+        ],
+    }
+
+
+@router.get("/langue/{code}")
+async def language(request: Request, code: str) -> Response:
+    """Keep the visitor's language and go back to the page they came from."""
+    if code not in set(Language):
+        raise HTTPException(404)
+    response = RedirectResponse(_came_from(request), 303)
+    response.set_cookie(COOKIE, code, max_age=_LANGUAGE_SECONDS, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+def _came_from(request: Request) -> str:
+    """The path of the page the link stood on; the front page when another site's page says it was there."""
+    origin = urlsplit(request.headers.get("referer", ""))
+    if (origin.scheme, origin.netloc) != ("https", request.headers["host"]) or not origin.path.startswith("/"):
+        return "/"
+    path = "/" + origin.path.lstrip("/\\")  # "//host" would lead elsewhere
+    return f"{path}?{origin.query}" if origin.query else path
+
+
+@router.get("/favicon.ico")
+async def icon(request: Request) -> Response:
+    """For browsers that ask without looking at the page."""
+    return RedirectResponse("/static/caducee.svg", 308)

@@ -1,0 +1,109 @@
+"""Who visits: the session behind the cookie, and the checks that every form of a signed-in person passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.base.errors import ProtocolViolation, Reason, Refused
+from server.identity.model import Principal
+from server.identity.sessions.model import Opened, Session
+from server.mailbox.model import Identity, OwnerKind
+from server.mailbox.store import Mailbox
+from server.record.access import Act, Decision, Party, decide
+from server.web.services import services
+
+# RFC 6265bis §4.1.3.2: a __Host- cookie is Secure, has Path=/ and no Domain, so no neighbour host can plant one.
+SESSION_COOKIE = "__Host-session"
+FORM_COOKIE = "__Host-formulaire"
+FORM_FIELD = "jeton"
+_FORM_FIELDS = 20  # our largest form has four
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A signed-in person (or the shared mailbox they speak for)."""
+
+    session: Session
+    token: str = field(repr=False)
+    mailbox: Mailbox = field(repr=False)
+    identity: Identity = field(repr=False)
+    form_token: str = field(repr=False)
+
+    @property
+    def principal(self) -> Principal:
+        """The visitor in the words of policy and the trail."""
+        return Principal(self.mailbox.owner_id, self.identity.address, self.mailbox.kind, self.session.how.value)
+
+    def may(self, act: Act) -> Decision:
+        """The access decision on what the visitor has here: the mailbox and the record that the session opened."""
+        party = Party(self.mailbox.owner_id, self.mailbox.kind)
+        return decide(party, act, party)
+
+    @property
+    def is_patient(self) -> bool:
+        return self.mailbox.kind is OwnerKind.PATIENT
+
+
+class NotSignedIn(Exception):
+    """There is no session, or it has ended; `had_one` tells whether the browser came with one."""
+
+    def __init__(self, had_one: bool) -> None:
+        super().__init__("not signed in")
+        self.had_one = had_one
+
+
+async def signed_in(request: Request) -> Visitor:
+    """Dependency of each page that shows anything of anybody. Raises NotSignedIn."""
+    room = services(request)
+    token = request.cookies.get(SESSION_COOKIE, "")
+    session = await room.sessions.find(token) if token else None
+    if session is None:
+        raise NotSignedIn(had_one=bool(token))
+    try:
+        mailbox = await room.store.open(session.owner_id)
+    except Refused:
+        # The mailbox was closed or suspended since: the session opens nothing any more.
+        await room.sessions.end(token)
+        raise NotSignedIn(had_one=True) from None
+    visitor = Visitor(session, token, mailbox, await mailbox.identity(), room.sessions.form_token(token))
+    request.state.visitor = visitor
+    return visitor
+
+
+async def form_of(request: Request, token: str) -> Mapping[str, str]:
+    """The fields of a posted form of ours; `token` is the cookie value that the form was made for.
+
+    Raises Refused(NOT_ALLOWED) when another site's page sent it, ProtocolViolation when it is no form.
+    """
+    same_origin(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise ProtocolViolation(Reason.MALFORMED, "This is no form.")
+    async with request.form(max_files=0, max_fields=_FORM_FIELDS) as form:
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    if not token or not services(request).sessions.form_token_is_right(token, fields.get(FORM_FIELD, "")):
+        raise Refused(Reason.NOT_ALLOWED, "This form is not of this session.")
+    return fields
+
+
+def same_origin(request: Request) -> None:
+    """Raise Refused(NOT_ALLOWED) when the browser says that another site's page sent this (Fetch, §3.2 and §5)."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    ours = origin is None or urlsplit(origin)[:2] == ("https", request.headers["host"])
+    if site not in ("same-origin", "none") or not ours:
+        raise Refused(Reason.NOT_ALLOWED, "This request came from another site.")
+
+
+def keep_session(response: Response, opened: Opened) -> None:
+    """Give the browser its session. Lax, not Strict: a link in a notification, and a provider's redirect, must work."""
+    response.set_cookie(SESSION_COOKIE, opened.token, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def forget_session(response: Response) -> None:
+    """Take the session back and all that the browser may have kept of it."""
+    response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
