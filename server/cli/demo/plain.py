@@ -1,0 +1,111 @@
+"""Plain HTTP in the place of a browser, for a machine without Chromium: the same pages, links and forms, no screen."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+from urllib.parse import urlencode, urljoin
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, Request, build_opener
+
+
+class Pages(Protocol):
+    """What the story asks of whoever looks at the record: a browser, or this."""
+
+    def open(self, url: str) -> None: ...
+    def fill(self, selector: str, text: str) -> None: ...
+    def click(self, selector: str) -> None: ...
+    def text(self) -> str: ...
+    def attribute(self, selector: str, name: str) -> str: ...
+    def fetch_sha256(self, url: str) -> str: ...
+
+
+@dataclass
+class _Form:
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class _Page(HTMLParser):
+    """Links by class, forms by id, fields by id, and the text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.links: dict[str, dict[str, str]] = {}
+        self.forms: dict[str, _Form] = {}
+        self.names: dict[str, tuple[_Form, str]] = {}
+        self.words: list[str] = []
+        self._form: _Form | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            for kind in given.get("class", "").split():
+                self.links.setdefault(f"a.{kind}", given)
+        elif tag == "form":
+            self._form = self.forms[f"#{given.get('id', '')} button"] = _Form(given.get("action", ""))
+        elif tag in ("input", "textarea") and self._form and "name" in given:
+            self._form.fields[given["name"]] = given.get("value", "")
+            self.names[f"#{given.get('id', '')}"] = (self._form, given["name"])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data.strip())
+
+
+class PlainPages:
+    """A session with the web edge; trusts the data directory's root."""
+
+    def __init__(self, root: Path) -> None:
+        context = ssl.create_default_context(cafile=str(root))
+        self._opener = build_opener(HTTPSHandler(context=context), HTTPCookieProcessor(CookieJar()))
+        self._url = ""
+        self._page = _Page("")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opener.close()
+
+    def open(self, url: str) -> None:
+        self._go(Request(url))  # noqa: S310 - the story opens https addresses of its own server only
+
+    def fill(self, selector: str, text: str) -> None:
+        form, name = self._page.names[selector]
+        form.fields[name] = text
+
+    def click(self, selector: str) -> None:
+        if selector in self._page.links:
+            self.open(urljoin(self._url, self._page.links[selector]["href"]))
+        else:
+            form = self._page.forms[selector]
+            request = Request(urljoin(self._url, form.action), urlencode(form.fields).encode())  # noqa: S310
+            request.add_header("Origin", self._url.partition("://")[0] + "://" + self._url.split("/")[2])
+            self._go(request)
+
+    def text(self) -> str:
+        return "\n".join(word for word in self._page.words if word)
+
+    def attribute(self, selector: str, name: str) -> str:
+        return self._page.links[selector][name]
+
+    def fetch_sha256(self, url: str) -> str:
+        with self._opener.open(urljoin(self._url, url), timeout=30) as answer:
+            return hashlib.sha256(answer.read()).hexdigest()
+
+    def _go(self, request: Request) -> None:
+        with self._opener.open(request, timeout=30) as answer:
+            self._url = answer.geturl()
+            self._page = _Page(answer.read().decode())

@@ -1,0 +1,80 @@
+"""`caducee directory …`: the national directory of professionals and structures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from directory.load import Loaded, LoadRefused, load
+from directory.search import Found
+from directory.search import search as search_directory
+from server.base import clock
+from server.cli.admin import Admin
+from server.cli.common import Failure, HomeOption, JsonOption, answer_json, err, out, run, settings_of
+
+app = typer.Typer(no_args_is_help=True, help="The national directory of professionals and structures.")
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, help="PS_LibreAcces and Correspondance_MSSante files, or their ZIP.")
+    ],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the directory by what the files say, in one transaction; refused files leave the old one."""
+    settings = settings_of(home)
+
+    async def work() -> Loaded:
+        async with Admin(settings) as admin:
+            with err.status("Directory") as status:
+                return await load(
+                    admin.connection,
+                    files,
+                    clock.now(),
+                    progress=lambda stage, done: status.update(f"{stage}: {done:,}"),
+                )
+
+    try:
+        loaded = run(work())
+    except LoadRefused as refusal:
+        lines = "".join(f"\n  {problem}" for problem in refusal.problems)
+        raise Failure(f"The directory is as before: {refusal}{lines}") from None
+    if as_json:
+        answer_json({"counts": loaded.counts, "lines": loaded.lines, "left_out": loaded.left_out})
+        return
+    for problem in loaded.problems:
+        err.print(str(problem), markup=False)
+    counts = ", ".join(f"{count:,} {name}" for name, count in loaded.counts.items())
+    out.print(f"{loaded.lines:,} lines read, {loaded.left_out:,} left out. The directory holds {counts}.", markup=False)
+
+
+@app.command()
+def search(
+    question: Annotated[list[str], typer.Argument(help="A name, a profession, a town or postcode, in any order.")],
+    limit: int = 20,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find professionals and structures, as one would type it: `pharmacie du centre 69003`."""
+    settings = settings_of(home)
+
+    async def work() -> list[Found]:
+        async with Admin(settings) as admin:
+            return await search_directory(admin.connection, " ".join(question), limit)
+
+    found = run(work())
+    if as_json:
+        answer_json([asdict(listing) for listing in found])
+        return
+    table = Table("Name", "Profession", "Place", "MSSanté")
+    for listing in found:
+        place = " ".join(part for part in (listing.organisation, listing.postcode, listing.town) if part)
+        boxes = listing.mailboxes or listing.place_mailboxes
+        table.add_row(listing.name, listing.profession, place, "\n".join(address for _, address in boxes))
+    out.print(table if found else "Nobody was found: try fewer words.")

@@ -1,0 +1,186 @@
+"""`caducee doctor`: finds what is wrong before a user does. Each examination is a function that yields findings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import asyncpg
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from crypto.errors import CryptoError
+from server.app import LISTENERS, bind
+from server.base import clock, health, landlock
+from server.base.limits import MIB
+from server.base.settings import Edge, Settings
+from server.cli.admin import Admin
+from server.cli.common import Failure
+from server.db.confinement import EmbeddedError
+
+EXPIRY_WARNING = timedelta(days=30)  # time enough to order a certificate
+LITTLE_SPACE = 2_048 * MIB
+NO_SPACE = 256 * MIB
+
+
+class Level(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, what was found, and what to do about it ("" when nothing)."""
+
+    level: Level
+    about: str
+    sentence: str
+    advice: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All examinations, in the order in which trouble builds on trouble."""
+    findings = [
+        *_modes(settings),
+        *_profile(settings),
+        *_certificates(settings),
+        *_space(settings),
+        *_separation(settings),
+    ]
+    findings += [finding async for finding in _database(settings)]
+    findings += [finding async for finding in _roles(settings)]
+    return findings
+
+
+def _modes(settings: Settings) -> Iterator[Finding]:
+    """Nobody else may read the data directory or the keys."""
+    for name, folder in (("data directory", settings.home), ("keys", settings.keys_directory)):
+        if not folder.is_dir():
+            yield Finding(Level.BAD, name, f"{folder} is not there.", "Restore it from a backup, or run caducee init.")
+        elif folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding(Level.BAD, name, f"others on this machine may enter {folder}.", f"chmod 700 {folder}")
+        else:
+            yield Finding(Level.GOOD, name, f"{folder} is closed to others.")
+    open_files = [
+        file
+        for file in settings.keys_directory.rglob("*")
+        if file.is_file() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
+    for file in open_files:
+        yield Finding(Level.BAD, "keys", f"others on this machine may read {file}.", f"chmod 600 {file}")
+
+
+def _profile(settings: Settings) -> Iterator[Finding]:
+    if settings.identity.development_sign_in:
+        yield Finding(
+            Level.WARNING,
+            "sign-in",
+            "the development sign-in is on: anybody who reaches the web port may read any record.",
+            "Set production = true (and identity.development_sign_in = false) before real data.",
+        )
+    if not settings.trust.members:
+        yield Finding(
+            Level.WARNING,
+            "relay",
+            "no other operator is trusted: the relay refuses all.",
+            "List them in trust.members.",
+        )
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    """Each listening role's certificate is readable, belongs to its key, and is valid for a while."""
+    seen: set[tuple[Path, Path]] = set()
+    for role in LISTENERS:
+        section = getattr(settings, role, None)
+        if not isinstance(section, Edge):
+            continue
+        pair = (settings.path(section.certificate), settings.path(section.private_key))
+        if pair not in seen:
+            seen.add(pair)
+            yield _certificate(role, *pair)
+
+
+def _certificate(role: str, certificate_file: Path, key_file: Path) -> Finding:
+    about = f"certificate of {role}"
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        return Finding(Level.BAD, about, f"{certificate_file} or {key_file} cannot be read.", "Put both there as PEM.")
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if certificate.public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
+        return Finding(Level.BAD, about, f"{key_file} is not the key of {certificate_file}.", "Install them as a pair.")
+    left = certificate.not_valid_after_utc - clock.now()
+    if left < timedelta(0):
+        return Finding(Level.BAD, about, f"{certificate_file} has expired.", "Renew it.")
+    level = Level.WARNING if left < EXPIRY_WARNING else Level.GOOD
+    return Finding(level, about, f"{certificate_file.name} is valid for {left.days} more days.")
+
+
+def _space(settings: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.home).free
+    level = Level.BAD if free < NO_SPACE else Level.WARNING if free < LITTLE_SPACE else Level.GOOD
+    yield Finding(level, "disk", f"{free // MIB} MiB are free.", "" if level is Level.GOOD else "Make room.")
+    if settings.keys_directory.is_dir() and settings.home.stat().st_dev == settings.keys_directory.stat().st_dev:
+        yield Finding(
+            Level.WARNING,
+            "keys",
+            "keys and data share a file system: who steals the disk has both.",
+            "Set keys.directory to another device or an encrypted one.",
+        )
+
+
+def _separation(settings: Settings) -> Iterator[Finding]:
+    abi = landlock.abi()
+    if abi:
+        yield Finding(Level.GOOD, "separation", f"roles seal themselves by Landlock (ABI {abi}) before they listen.")
+    else:
+        yield Finding(
+            Level.WARNING,
+            "separation",
+            "this kernel has no Landlock: roles are separated against injection, not against code execution.",
+            "Use Linux 5.13 or newer with Landlock on.",
+        )
+
+
+async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        async with Admin(settings) as admin:
+            version = admin.server_version()
+    except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
+        yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
+    else:
+        yield Finding(Level.GOOD, "database", f"PostgreSQL {version} answers and its schema is up to date.")
+
+
+async def _roles(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether each role answers; where nothing runs, whether its ports are free."""
+    run = settings.home / "run"
+    if not (run / "ports.json").exists():
+        for role in LISTENERS:
+            try:
+                bind(settings, role, alone=True).close()
+            except OSError as error:
+                yield Finding(Level.BAD, role, str(error.strerror), "Choose another port or stop what holds it.")
+        yield Finding(Level.WARNING, "roles", "the server does not run.", "caducee serve")
+        return
+    for socket in sorted(run.glob("*-*.sock")):
+        try:
+            status, body = await health.ask(run, socket.name, "/ready")
+            answer = json.loads(body)
+        except (TimeoutError, OSError, ValueError):
+            yield Finding(Level.BAD, socket.stem, "does not answer.", "See log/ in the data directory.")
+            continue
+        notes = ", ".join(f"{name}: {note}" for name, note in answer["notes"].items())
+        if status == 200:
+            yield Finding(Level.GOOD, socket.stem, f"ready ({notes})." if notes else "ready.")
+        else:
+            yield Finding(Level.BAD, socket.stem, f"not ready: {', '.join(answer['failing'])}.", "See log/.")

@@ -1,0 +1,93 @@
+"""The role `jobs`: what has to happen again and again and nobody waits for. It listens on no port.
+
+Each room that has such work gives one function that does a bounded piece and says how much it did. A piece that did
+something is followed by the next at once, else after the task's pause; a failure is logged and tried again. Functions
+must bear being run by several workers at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from server.app import Context, Running, Sockets
+from server.base import clock
+from server.db.pool import trouble
+from server.identity.sessions.sessions import Sessions
+from server.mailbox.maintenance import Rewrapper, collect_content, fill_key_pool
+from server.mailbox.store import Store
+from server.record.intake import Intake
+from server.transport.local_queue import LocalQueue
+from server.transport.retention import trim
+
+FAILURE_SECONDS: Final = 5.0  # a task that failed waits this long at least: what it needs may be away
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`work` does one bounded piece and says how much; with nothing done the task rests for `pause` seconds."""
+
+    name: str
+    pause: float
+    work: Callable[[], Awaitable[int | None]]
+
+
+class Jobs:
+    """The tasks of one worker, each in a loop of its own."""
+
+    def __init__(self, context: Context, tasks: Sequence[Task]) -> None:
+        self._log = context.log
+        self._draining = asyncio.Event()
+        self._loops = [asyncio.create_task(self._repeat(task), name=task.name) for task in tasks]
+
+    async def _repeat(self, task: Task) -> None:
+        while not self._draining.is_set():
+            pause = task.pause
+            try:
+                if await task.work():
+                    pause = 0.0
+            except Exception as error:  # whatever one task meets, it and the others go on
+                away = trouble(error)
+                self._log.warning("task_waits" if away else "task_failed", task=task.name, error=error)
+                pause = max(pause, FAILURE_SECONDS)
+            try:
+                await asyncio.wait_for(self._draining.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def drain(self, deadline: float) -> None:
+        """Let each task finish the piece it is at, until `deadline`."""
+        self._draining.set()
+        if self._loops:
+            await asyncio.wait(self._loops, timeout=max(0.0, deadline - clock.monotonic()))
+
+    async def close(self) -> None:
+        """End what still runs: a piece is a transaction, so nothing is left half done."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+
+def tasks(context: Context) -> list[Task]:
+    """All tasks of the product. Raises ValueError without keyring or edge keys."""
+    pool, edge, keyring = context.pool, context.edge, context.keyring
+    if edge is None or keyring is None:
+        raise ValueError("jobs need the keyring and the edge keys")
+    store = Store(pool, edge, keyring)
+    return [
+        Task("deliver", 1.0, LocalQueue(pool, edge, keyring, context.settings).deliver),
+        Task("file", 1.0, Intake(store, context.log).some),
+        Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
+        Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
+        Task("collect_content", 60.0, partial(collect_content, pool)),
+        Task("forget", 300.0, partial(trim, pool)),
+        Task("end_sessions", 600.0, Sessions(pool, edge).sweep),
+    ]
+
+
+async def serve(context: Context, sockets: Sockets) -> Running:
+    """Start every task."""
+    return Jobs(context, tasks(context))
