@@ -1,0 +1,191 @@
+"""A load generator that speaks plain submission and IMAP to any server, so that ours and the peer get the same work."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import re
+import ssl
+import time
+from dataclasses import dataclass, field
+
+from tests.bench.meter import cpu_seconds, machine_ticks, steal_share
+
+
+@dataclass
+class Target:
+    """One server: where it listens, who may sign in (user → password), and the processes that are its cost."""
+
+    name: str
+    submission_port: int
+    imaps_port: int
+    users: list[tuple[str, str, str]]  # sign-in name, password, address
+    roots: list[int]
+    messages: dict[int, list[bytes]] = field(
+        default_factory=dict
+    )  # size → a message for each user, CRLF, no Message-ID
+
+
+def tls() -> ssl.SSLContext:
+    """Encrypted without checking the name: what is measured is the server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Line:
+    """One connection, read by lines."""
+
+    def __init__(self) -> None:
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def open(self, port: int, context: ssl.SSLContext | None) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=1 << 22)
+
+    async def smtp(self, line: bytes | None, want: bytes) -> None:
+        if line is not None:
+            self.writer.write(line + b"\r\n")
+        while True:
+            reply = await self.reader.readline()
+            if reply[3:4] != b"-":
+                break
+        if not reply.startswith(want):
+            raise RuntimeError(f"{(line or b'')[:30]!r} was answered by {reply!r}")
+
+    async def imap(self, tag: bytes, command: bytes) -> bytes:
+        self.writer.write(tag + b" " + command + b"\r\n")
+        seen = bytearray()
+        while True:
+            line = await self.reader.readline()
+            if not line:
+                raise RuntimeError("the connection was closed")
+            seen += line
+            literal = re.search(rb"\{(\d+)\}\r\n$", line)
+            if literal:
+                seen += await self.reader.readexactly(int(literal[1]))
+            elif line.startswith(tag + b" "):
+                if not line.startswith(tag + b" OK"):
+                    raise RuntimeError(f"{command[:30]!r} was answered by {line!r}")
+                return bytes(seen)
+
+
+async def _submitter(target: Target, user: int) -> Line:
+    name, password, _ = target.users[user]
+    line = Line()
+    await line.open(target.submission_port, None)
+    await line.smtp(None, b"220")
+    await line.smtp(b"EHLO bench.test", b"250")
+    await line.smtp(b"STARTTLS", b"220")
+    await line.writer.start_tls(tls())
+    line.reader._transport = line.writer.transport  # type: ignore[attr-defined]  # 3.11 leaves the old one in the reader
+    await line.smtp(b"EHLO bench.test", b"250")
+    await line.smtp(b"AUTH PLAIN " + base64.b64encode(f"\0{name}\0{password}".encode()), b"235")
+    return line
+
+
+async def _reader(target: Target, user: int) -> Line:
+    line = Line()
+    await line.open(target.imaps_port, tls())
+    await line.reader.readline()
+    name, password, _ = target.users[user]
+    await line.imap(b"a", f'LOGIN "{name}" "{password}"'.encode())
+    return line
+
+
+async def _count(line: Line) -> int:
+    answer = await line.imap(b"s", b"STATUS INBOX (MESSAGES)")
+    return int(re.search(rb"MESSAGES (\d+)", answer)[1])  # type: ignore[index]
+
+
+async def deliver(target: Target, size: int, messages: int, connections: int, mailboxes: int) -> dict[str, object]:
+    """Send `messages` over `connections` signed-in sessions to `mailboxes` in turn, until all can be seen by IMAP."""
+    readers = [await _reader(target, user) for user in range(mailboxes)]
+    already = [await _count(reader) for reader in readers]
+    lines = [await _submitter(target, n % len(target.users)) for n in range(connections)]
+    numbers, waits = itertools.count(), []
+    stamp = time.time_ns()
+
+    async def session(user: int, line: Line) -> None:
+        sender = target.users[user][2].encode()
+        head, _, tail = target.messages[size][user].partition(b"\r\n\r\n")
+        for number in iter(lambda: next(numbers), None):
+            if number >= messages:
+                return
+            recipient = target.users[number % mailboxes][2].encode()
+            began = time.perf_counter()
+            line.writer.write(b"MAIL FROM:<%b>\r\nRCPT TO:<%b>\r\nDATA\r\n" % (sender, recipient))
+            for want in (b"250", b"250", b"354"):
+                await line.smtp(None, want)
+            line.writer.write(head + b"\r\nMessage-ID: <%d.%d@bench.test>\r\n\r\n" % (stamp, number) + tail + b".\r\n")
+            await line.smtp(None, b"250")
+            waits.append(time.perf_counter() - began)
+
+    cpu, ticks, began = cpu_seconds(target.roots), machine_ticks(), time.perf_counter()
+    await asyncio.gather(*(session(n % len(target.users), line) for n, line in enumerate(lines)))
+    accepted = time.perf_counter() - began
+    while True:
+        counts = [await _count(reader) for reader in readers]
+        if sum(counts) - sum(already) >= messages:
+            break
+        await asyncio.sleep(0.05)
+    delivered = time.perf_counter() - began
+    spent = cpu_seconds(target.roots) - cpu
+    for line in lines + readers:
+        line.writer.close()
+    waits.sort()
+    return {
+        "server": target.name,
+        "bytes": len(target.messages[size][0]),
+        "messages": messages,
+        "connections": connections,
+        "mailboxes": mailboxes,
+        "accepted_per_s": round(messages / accepted, 1),
+        "delivered_per_s": round(messages / delivered, 1),
+        "cpu_ms_per_message": round(1000 * spent / messages, 3),
+        "accept_p50_ms": round(1000 * waits[len(waits) // 2], 2),
+        "accept_p99_ms": round(1000 * waits[len(waits) * 99 // 100], 2),
+        "surplus": sum(counts) - sum(already) - messages,
+        "steal": round(steal_share(ticks, machine_ticks()), 4),
+    }
+
+
+async def poll(target: Target, seconds: float, clients: int) -> dict[str, object]:
+    """The poll cycle of practice software: sign in, SELECT, search new, fetch, mark as seen, sign out; no pause."""
+    cycles, waits = 0, []
+    end = time.perf_counter() + seconds
+
+    async def client(user: int) -> None:
+        nonlocal cycles
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            line = await _reader(target, user)
+            await line.imap(b"b", b"SELECT INBOX")
+            found = await line.imap(b"c", b"UID SEARCH UNSEEN")
+            uids = re.search(rb"\* (?:SEARCH|ESEARCH)([^\r]*)\r\n", found)
+            new = [int(uid) for uid in re.findall(rb"\d+", uids[1])][:5] if uids else []
+            if new:
+                await line.imap(
+                    b"d", b"UID FETCH %b (UID ENVELOPE BODYSTRUCTURE)" % b",".join(b"%d" % uid for uid in new)
+                )
+                await line.imap(b"e", b"UID FETCH %d (BODY.PEEK[])" % new[0])
+                await line.imap(b"f", b"UID STORE %d +FLAGS (\\Seen)" % new[0])
+            await line.imap(b"g", b"LOGOUT")
+            line.writer.close()
+            waits.append(time.perf_counter() - began)
+            cycles += 1
+
+    cpu, began = cpu_seconds(target.roots), time.perf_counter()
+    await asyncio.gather(*(client(n % len(target.users)) for n in range(clients)))
+    wall = time.perf_counter() - began
+    waits.sort()
+    return {
+        "server": target.name,
+        "clients": clients,
+        "cycles_per_s": round(cycles / wall, 1),
+        "cpu_ms_per_cycle": round(1000 * (cpu_seconds(target.roots) - cpu) / cycles, 3),
+        "cycle_p50_ms": round(1000 * waits[len(waits) // 2], 2),
+        "cycle_p99_ms": round(1000 * waits[len(waits) * 99 // 100], 2),
+    }

@@ -1,0 +1,206 @@
+"""Plays the dialogues of this folder against a real session on a real socket, with TLS.
+
+A dialogue is a text file, comments first. Each line of it is one of
+    c: text      the client sends the text and CR LF; \\r \\n \\0 \\t \\xNN and \\\\ are escapes
+    c| text      the same without CR LF
+    s: text      the server's next line begins with this text
+    s~ pattern   the server's next line matches this regular expression
+    tls          the client does the TLS handshake here
+    closed       the server closes the connection
+    accepted n   so many messages were handed over until now
+    content text the last message handed over was this (escapes as above)
+A file whose name begins with "relay" talks to a relay, "tls" to a port where TLS comes first; the others to submission.
+Behind the session stand the real grammar, table and replies; who may sign in and which mailboxes exist is told below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from crypto.pki import development
+from server.base import clock
+from server.base.errors import CaduceeError, Reason, Refused, TryLater
+from server.base.log import Pseudonyms
+from server.base.tls import server_context
+from server.identity.model import Principal
+from server.mailbox.model import OwnerKind, OwnerState, Route
+from server.smtp.reply_codes import SHUTTING_DOWN
+from server.smtp.service import Service
+from server.smtp.session import Session
+from server.transport.accept import Accepted, Done, Outcome
+from server.transport.envelope import Envelope, SourceKind
+
+HERE = Path(__file__).parent
+DOMAIN = "msg.exemple.fr"
+DOCTOR, PHARMACY = f"dr@{DOMAIN}", f"pharmacie@{DOMAIN}"
+PASSWORD = "abcd-efgh"
+LIMIT = 64 * 1024
+
+
+class Mailboxes:
+    """Accounts, policy and acceptor of a world with two mailboxes; `broken@` raises as a broken store would."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Envelope, bytes]] = []
+        self.read = 0
+
+    async def app_password(self, address: str, password: str, network: str) -> Principal:
+        if address == f"throttled@{DOMAIN}":
+            raise TryLater(Reason.THROTTLED, "too many")
+        if (address, password) != (DOCTOR, PASSWORD):
+            raise Refused(Reason.BAD_CREDENTIALS, "no")
+        return Principal(1, DOCTOR, "PER", "app-password")
+
+    async def sender(self, who: object, reverse_path: str) -> None:
+        if reverse_path not in ("", DOCTOR):
+            raise Refused(Reason.SENDER_NOT_YOURS, "no")
+
+    async def author(self, who: object, addresses: Sequence[str]) -> None:
+        if not addresses:
+            raise Refused(Reason.MALFORMED, "nobody")
+        if list(addresses) != [DOCTOR]:
+            raise Refused(Reason.SENDER_NOT_YOURS, "no")
+
+    async def recipients(self, who: object, addresses: Sequence[str]) -> list[Route | CaduceeError]:
+        return [self.recipient(address) for address in addresses]
+
+    def recipient(self, address: str) -> Route | CaduceeError:
+        if address == f"broken@{DOMAIN}":
+            raise ConnectionRefusedError("pg: connection to 10.1.2.3 lost")
+        if not address.endswith(DOMAIN):
+            return Refused(Reason.NO_ROUTE, "no")
+        if not re.fullmatch(rf"(pharmacie\d*|full)@{DOMAIN}", address):
+            return Refused(Reason.UNKNOWN_RECIPIENT, "no")
+        return Route(2, OwnerKind.ORG, OwnerState.ACTIVE, b"key")
+
+    async def accept(self, envelope: Envelope, data: bytes, *_: object) -> Accepted:
+        if envelope.recipients[0].address.startswith("full"):
+            raise TryLater(Reason.STORE_FULL, "disk full at /var/lib")
+        self.taken.append((envelope, data))
+        verdict: Any = None  # nothing here asks for it
+        return Accepted([Outcome(r, Done.DONE) for r in envelope.recipients], False, verdict, ())
+
+    def arrived(self, accepted: Accepted) -> None:
+        self.read += 1
+
+
+@dataclass
+class Place:
+    """Where the dialogues take place."""
+
+    root: Path
+    mailboxes: Mailboxes = field(default_factory=Mailboxes)
+
+    @asynccontextmanager
+    async def listening(self, kind: SourceKind, implicit: bool = False) -> AsyncIterator[tuple[Service, int]]:
+        tls = server_context(self.root / "server.pem", self.root / "server.key")
+        tls.load_verify_locations(self.root / "root.pem")
+        tls.verify_mode = ssl.CERT_OPTIONAL if kind is SourceKind.RELAY else ssl.CERT_NONE
+        world: Any = self.mailboxes
+        accounts = world if kind is SourceKind.SUBMISSION else None
+        service = Service(
+            kind, DOMAIN, tls, world, world, Pseudonyms(b"p" * 32), structlog.get_logger(), LIMIT, accounts
+        )
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Session(service), "127.0.0.1", 0, ssl=tls if implicit else None)
+        try:
+            yield service, server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for session in list(service.sessions):
+                session.hang_up(SHUTTING_DOWN)
+
+    def client_tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.root / "root.pem"))
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pki")
+    development.create(folder, DOMAIN, clock.now())
+    return folder
+
+
+def escaped(text: str) -> bytes:
+    return text.encode().decode("unicode_escape").encode("latin-1") if "\\" in text else text.encode()
+
+
+class Client:
+    """The other side: a blocking socket in a thread of its own, so that nothing of asyncio stands on both sides."""
+
+    def __init__(self, place: Place, port: int, implicit: bool) -> None:
+        self._tls = place.client_tls()
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._read = b""
+        if implicit:
+            self.handshake()
+
+    def handshake(self) -> None:
+        assert self._read == b"", "the server said something between 220 and TLS"
+        self._socket = self._tls.wrap_socket(self._socket, server_hostname=DOMAIN)
+
+    def line(self) -> str:
+        while b"\r\n" not in self._read:
+            received = self._socket.recv(65536)
+            assert received, f"the server closed; before that it said {self._read!r}"
+            self._read += received
+        line, _, self._read = self._read.partition(b"\r\n")
+        return line.decode()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def rest(self) -> bytes:
+        try:
+            return self._read + self._socket.recv(65536)
+        except ConnectionResetError:
+            return self._read
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def play(lines: Sequence[tuple[int, str]], place: Place, client: Client) -> None:
+    for number, line in lines:
+        step, text = line[:2], line[3:]
+        if step in ("c:", "c|"):
+            client.send(escaped(text) + (b"\r\n" if step == "c:" else b""))
+        elif step in ("s:", "s~"):
+            said = client.line()
+            good = said.startswith(text) if step == "s:" else re.fullmatch(text, said)
+            assert good, f"line {number}: wanted {text!r}, the server said {said!r}"
+        elif line == "tls":
+            client.handshake()
+        elif line == "closed":
+            assert client.rest() == b"", f"line {number}: the server says more"
+        elif line.startswith("accepted "):
+            assert len(place.mailboxes.taken) == int(line.split()[1]), f"line {number}"
+        elif line.startswith("content "):
+            assert place.mailboxes.taken[-1][1] == escaped(line.removeprefix("content ")), f"line {number}"
+        else:
+            raise AssertionError(f"line {number}: no step of a dialogue: {line!r}")
+    client.close()
+
+
+@pytest.mark.parametrize("file", sorted(HERE.glob("*.txt")), ids=lambda file: file.stem)
+async def test_dialogue(file: Path, pki: Path) -> None:
+    lines = [
+        (number, line)
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if line and not line.startswith("#")
+    ]
+    place, implicit = Place(pki), file.stem.startswith("tls")
+    kind = SourceKind.RELAY if file.stem.startswith("relay") else SourceKind.SUBMISSION
+    async with place.listening(kind, implicit) as (_, port):
+        await asyncio.to_thread(lambda: play(lines, place, Client(place, port, implicit)))

@@ -1,0 +1,98 @@
+"""No INS, subject, name or password in any log, after a run with all that is usual and much that goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import smtplib
+import socket
+from pathlib import Path
+
+from server.cli.demo.evidence import places_of
+from server.cli.demo.plain import PlainPages
+from tests.durability.processes import kill, kind_of, tree
+from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, Served
+
+OTHER_INS = "162018885045327"  # an official sample too; has no mailbox here
+SUBJECT = "Ordonnance-tres-confidentielle"
+BODY = "Traitement-tres-confidentiel"
+WRONG = "mot-de-passe-faux-mais-secret"
+
+
+def write(served: Served) -> None:
+    message = f"From: {DOCTOR}\r\nTo: {PATIENT}\r\nSubject: {SUBJECT}\r\n\r\n{BODY}\r\n"
+    with served.submission(DOCTOR) as client:
+        client.sendmail(DOCTOR, [PATIENT, PHARMACY], message)
+        for recipient in (f"{OTHER_INS}@{PATIENT_DOMAIN}", f"{OTHER_INS}@autre.example", f'"{OTHER_INS}\x1b'):
+            with contextlib.suppress(smtplib.SMTPException):
+                client.sendmail(DOCTOR, [recipient], message)
+        with contextlib.suppress(smtplib.SMTPException):
+            client.sendmail(PATIENT, [PHARMACY], message)  # a sender that is not the doctor's
+        with contextlib.suppress(smtplib.SMTPException):
+            client.sendmail(DOCTOR, [PATIENT], message.replace(DOCTOR, PATIENT))
+        client.docmd("VRFY", PATIENT)
+        client.docmd(f"NONSENSE {INS}")
+
+
+def sign_in_wrongly(served: Served) -> None:
+    for address in (PATIENT, f"{OTHER_INS}@{PATIENT_DOMAIN}"):
+        with smtplib.SMTP("localhost", served.ports["submission"], timeout=30) as client:
+            client.starttls(context=served.tls())
+            with contextlib.suppress(smtplib.SMTPException):
+                client.login(address, WRONG)
+        with (
+            imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=30) as reader,
+            contextlib.suppress(imaplib.IMAP4.error),
+        ):
+            reader.login(address, WRONG)
+
+
+def read(served: Served) -> None:
+    with served.imap(PATIENT) as client:
+        client.select("INBOX")
+        client.uid("SEARCH", "SUBJECT", SUBJECT)
+        client.uid("FETCH", "1:*", "(ENVELOPE BODY[])")
+        client.create(f"Dossier-{INS}")
+        with contextlib.suppress(imaplib.IMAP4.error):
+            client.select(f"Absent-{INS}")
+    with PlainPages(served.home / "pki" / "root.pem") as pages:
+        pages.open(f"https://localhost:{served.ports['web']}/")
+        pages.fill("#adresse", PATIENT)
+        pages.click("#connexion button")
+        pages.click("a.message")
+        assert BODY in pages.text()
+        with contextlib.suppress(OSError):
+            pages.open(f"https://localhost:{served.ports['web']}/messages/{INS}")
+    for name in ("submission", "imap", "web", "ldap"):
+        with socket.create_connection(("localhost", served.ports[name])) as raw:
+            raw.sendall(f"{INS}\r\n\0{SUBJECT}\r\n\r\n".encode())
+
+
+def test_no_log_tells_of_a_person(running: Served) -> None:
+    write(running)
+    sign_in_wrongly(running)
+    read(running)
+    assert running.process is not None
+    for pid, command in tree(running.process.pid).items():
+        if kind_of(command) == "postmaster":
+            kill(pid)  # and what the roles say when their database is away
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        write(running)
+    running.wait_ready()
+    marker = running.home / "log" / "control"
+    marker.write_text(SUBJECT)
+    needles = {
+        "the control": SUBJECT.encode(),
+        "an INS": INS.encode(),
+        "an unknown INS": OTHER_INS.encode(),
+        "the body": BODY.encode(),
+        "a wrong password": WRONG.encode(),
+        "a right password": running.passwords[DOCTOR].encode(),
+        "a name": b"ESSAI",
+        "a traceback": b"Traceback",
+    }
+    places = places_of(needles, running.home / "log", running.home / "run")
+    serve = {"the serve log": (running.home / "serve.log").read_bytes()}
+    assert [Path(place).name for place in places.pop("the control")] == ["control"]
+    assert {name: files for name, files in places.items() if files} == {}
+    assert [name for name, needle in needles.items() if needle in serve["the serve log"]] == []

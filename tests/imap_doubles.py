@@ -1,0 +1,325 @@
+"""An IMAP server without sockets, database or keys: the real dialogue over a store in memory.
+
+`Wire` is one client: `send` bytes, `take` what was answered. Several wires may share a `Backend`, as sessions of one
+worker do; two backends over one `MemoryStore` are two workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from server.base.errors import Reason, Refused
+from server.identity.model import Principal
+from server.imap.budget import Budget
+from server.imap.dialogue import Dialogue
+from server.imap.session import Services, Session
+from server.imap.view import Views
+from server.mail.scan import scan
+from server.mail.summary import Summary, summarise
+from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult, View
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
+SPECIAL = {"INBOX": "\\Inbox", "Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash", "Junk": "\\Junk"}
+
+
+@dataclass
+class Kept:
+    folder: Folder
+    uidnext: int = 1
+    modseq: int = 1
+    rows: dict[int, Row] = field(default_factory=dict)
+    gone: list[tuple[int, int]] = field(default_factory=list)
+
+    def state(self) -> FolderState:
+        rows = self.rows.values()
+        return FolderState(
+            self.folder.folder_id,
+            self.uidnext,
+            self.modseq,
+            len(self.rows),
+            sum(not row.flags & 1 for row in rows),
+            sum(bool(row.flags & 8) for row in rows),
+            sum(row.size for row in rows),
+        )
+
+    def add(self, content_id: bytes, size: int, flags: int, keywords: Sequence[str], moment: datetime) -> int:
+        self.modseq += 1
+        uid, self.uidnext = self.uidnext, self.uidnext + 1
+        self.rows[uid] = Row(uid, content_id, flags, tuple(keywords), moment, NOW, self.modseq, size)
+        return uid
+
+    def drop(self, uids: Sequence[int]) -> None:
+        if uids:
+            self.modseq += 1
+            for uid in uids:
+                del self.rows[uid]
+                self.gone.append((self.modseq, uid))
+
+
+class MemoryMailbox:
+    """`server.mailbox.store.Mailbox` over dictionaries."""
+
+    owner_id = 1
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Kept] = {}
+        self.contents: dict[bytes, bytes] = {}
+        self.reads: list[tuple[str, int]] = []  # the trail: purpose, messages
+        self.calls: list[str] = []
+        self.watchers: dict[int, set[Callable[[], None]]] = {}
+        self.broken: set[bytes] = set()  # contents that do not open
+        for name, use in SPECIAL.items():
+            self._make(name, use)
+
+    def _make(self, name: str, use: str | None = None) -> Folder:
+        number = max(self.kept, default=0) + 1
+        folder = Folder(number, name, 1_000 + number, use, use is not None)
+        self.kept[number] = Kept(folder)
+        return folder
+
+    def _of(self, folder_id: int) -> Kept:
+        if folder_id not in self.kept:
+            raise Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.")
+        return self.kept[folder_id]
+
+    def _told(self, folder_id: int) -> None:
+        for callback in tuple(self.watchers.get(folder_id, ())):
+            callback()
+
+    async def folders(self) -> list[Folder]:
+        return sorted((kept.folder for kept in self.kept.values()), key=lambda one: (one.name != "INBOX", one.name))
+
+    async def folder(self, name: str) -> Folder:
+        for kept in self.kept.values():
+            if kept.folder.name == name:
+                return kept.folder
+        raise Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.")
+
+    async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
+        if any(kept.folder.name == name for kept in self.kept.values()):
+            raise Refused(Reason.FOLDER_EXISTS, "There is such a folder.")
+        return self._make(name)
+
+    async def rename_folder(self, name: str, new_name: str) -> Folder:
+        folder = await self.folder(name)
+        for kept in self.kept.values():
+            if kept.folder.name == name or kept.folder.name.startswith(name + "/"):
+                kept.folder = replace(kept.folder, name=new_name + kept.folder.name[len(name) :])
+        return self.kept[folder.folder_id].folder
+
+    async def delete_folder(self, name: str) -> None:
+        if name == "INBOX":
+            raise Refused(Reason.FOLDER_PROTECTED, "INBOX stays.")
+        folder = await self.folder(name)
+        del self.kept[folder.folder_id]
+        self._told(folder.folder_id)
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        kept = self._of((await self.folder(name)).folder_id)
+        kept.folder = replace(kept.folder, subscribed=subscribed)
+
+    async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
+        wanted = self.kept if folder_ids is None else folder_ids
+        return {number: self.kept[number].state() for number in wanted if number in self.kept}
+
+    async def view(self, folder_id: int) -> View:
+        self.calls.append("view")
+        kept = self._of(folder_id)
+        return View(kept.folder, kept.state(), list(kept.rows.values()))
+
+    async def changes(self, folder_id: int, since_modseq: int) -> Changes:
+        self.calls.append("changes")
+        kept = self._of(folder_id)
+        changed = [row for row in kept.rows.values() if row.modseq > since_modseq]
+        vanished = [(uid, uid) for modseq, uid in kept.gone if modseq > since_modseq]
+        return Changes(kept.state(), changed, vanished, True)
+
+    async def store(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        op: str,
+        flags: int,
+        keywords: Sequence[str] = (),
+        unchanged_since: int | None = None,
+    ) -> StoreResult:
+        kept = self._of(folder_id)
+        rows = [kept.rows[uid] for uid in uids if uid in kept.rows]
+        conflicts = [row.uid for row in rows if unchanged_since is not None and row.modseq > unchanged_since]
+        result, next_modseq = [], kept.modseq + 1
+        for row in rows:
+            if row.uid in conflicts:
+                continue
+            known, named = set(row.keywords), set(keywords)
+            mask, words = {
+                "add": (row.flags | flags, known | named),
+                "remove": (row.flags & ~flags, known - named),
+                "replace": (flags, named),
+            }[op]
+            if (mask, words) != (row.flags, known):
+                kept.modseq = next_modseq
+                row = kept.rows[row.uid] = replace(row, flags=mask, keywords=tuple(sorted(words)), modseq=next_modseq)
+            result.append(row)
+        self._told(folder_id)
+        return StoreResult(result, conflicts, kept.modseq)
+
+    async def expunge(self, folder_id: int, uids: Sequence[int] | None = None) -> list[int]:
+        kept = self._of(folder_id)
+        gone = [uid for uid, row in kept.rows.items() if row.flags & 8 and (uids is None or uid in uids)]
+        kept.drop(gone)
+        self._told(folder_id)
+        return gone
+
+    async def copy(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+        kept, target = self._of(folder_id), self._of(target_id)
+        pairs = []
+        for uid in uids:
+            row = kept.rows.get(uid)
+            if row is not None:
+                new = target.add(row.content_id, row.size, row.flags, row.keywords, row.internaldate)
+                pairs.append((uid, new))
+        self._told(target_id)
+        return pairs
+
+    async def move(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+        pairs = await self.copy(folder_id, uids, target_id)
+        self._of(folder_id).drop([uid for uid, _ in pairs])
+        self._told(folder_id)
+        return pairs
+
+    async def append(
+        self,
+        folder_id: int,
+        data: bytes,
+        flags: int = 0,
+        keywords: Sequence[str] = (),
+        internaldate: datetime | None = None,
+    ) -> int:
+        content_id = len(self.contents).to_bytes(16, "big")
+        self.contents[content_id] = data
+        uid = self._of(folder_id).add(content_id, len(data), flags, keywords, internaldate or NOW)
+        self._told(folder_id)
+        return uid
+
+    async def summaries(self, content_ids: Sequence[bytes]) -> dict[bytes, Summary]:
+        self.calls.append("summaries")
+        return {
+            one: summarise(scan(self.contents[one]), self.contents[one], {})
+            for one in content_ids
+            if one not in self.broken
+        }
+
+    async def body(self, content_id: bytes, start: int = 0, end: int | None = None) -> bytes:
+        self.calls.append("body")
+        await asyncio.sleep(0)
+        if content_id in self.broken:
+            raise Refused(Reason.CONTENT_DAMAGED, "The message does not open.")
+        return self.contents[content_id][start:end]
+
+    async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
+        self.reads.append((purpose, len(content_ids)))
+
+    # --- the feed ---------------------------------------------------------------------------------------------
+    def watch(self, owner_id: int, folder_id: int, callback: Callable[[], None]) -> Callable[[], None]:
+        self.watchers.setdefault(folder_id, set()).add(callback)
+        return lambda: self.watchers[folder_id].discard(callback)
+
+
+class MemoryAccounts:
+    async def app_password(self, address: str, password: str, network: str) -> Principal:
+        if (address, password) != (ADDRESS, PASSWORD):
+            raise Refused(Reason.BAD_CREDENTIALS, "Address or password not accepted.")
+        return Principal(1, address, "PER", "app-password")
+
+
+class Log:
+    """Keeps what would be logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **facts: Any) -> None:
+        self.lines.append((event, facts))
+
+    error = warning = info
+
+
+class Backend:
+    """What the sessions of one worker share."""
+
+    def __init__(self, mailbox: MemoryMailbox | None = None, message_bytes: int = 100_000, budget: int = 500_000):
+        self.mailbox = mailbox or MemoryMailbox()
+        self.log = Log()
+        self.services = Services(
+            accounts=MemoryAccounts(),
+            store=self,  # type: ignore[arg-type]
+            views=Views(self.mailbox),
+            budget=Budget(budget),
+            now=lambda: NOW,
+            log=self.log,
+            max_message_bytes=message_bytes,
+        )
+
+    async def open(self, owner_id: int) -> MemoryMailbox:
+        return self.mailbox
+
+
+class Wire:
+    """One client's connection."""
+
+    def __init__(self, backend: Backend, secure: bool = True, pieces: int = 0) -> None:
+        """`pieces`: the octets handed over at a time, 0 for all at once."""
+        self.backend = backend
+        self._pieces = pieces
+        self._out = bytearray()
+        self._woken = False
+        self.session = Session(backend.services, self, "192.0.2.1", secure)
+        self.session.wake = self._wake
+        self.dialogue = Dialogue(self.session)
+        self.dialogue.greet()
+
+    def write(self, data: bytes) -> None:
+        self._out += data
+
+    async def drain(self) -> None:
+        await asyncio.sleep(0)
+
+    def _wake(self) -> None:
+        self._woken = True
+
+    async def send(self, data: bytes) -> None:
+        """Hand octets over as a socket would, and let the dialogue answer."""
+        step = self._pieces or max(len(data), 1)
+        for start in range(0, len(data), step):
+            self.dialogue.feed(data[start : start + step])
+            while await self.dialogue.step():
+                continue
+
+    async def settle(self) -> None:
+        """Let an idling client hear its news."""
+        while self._woken:
+            self._woken = False
+            await self.dialogue.push()
+
+    def take(self) -> bytes:
+        told = bytes(self._out)
+        self._out.clear()
+        return told
+
+    async def ask(self, line: bytes) -> bytes:
+        """Send a line, take the answer."""
+        await self.send(line + b"\r\n")
+        return self.take()
+
+
+async def signed_in(backend: Backend, **options: Any) -> Wire:
+    wire = Wire(backend, **options)
+    wire.take()
+    answer = await wire.ask(f"login LOGIN {ADDRESS} {PASSWORD}".encode())
+    assert answer.startswith(b"login OK"), answer
+    return wire

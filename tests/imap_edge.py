@@ -1,0 +1,84 @@
+"""What tests of the IMAP edge stand on: the edge in this process, on real ports, before the world's store."""
+
+from __future__ import annotations
+
+import imaplib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from crypto.smime.anchors import TrustAnchors
+from server.app import Context, Sockets, bind
+from server.base.settings import Edge
+from server.identity.accounts import Accounts
+from server.imap.edge import ImapEdge, serve
+from tests.store_world import World
+
+NAME = "msg.exemple.fr"  # of the certificate
+
+
+class Client(imaplib.IMAP4):
+    """imaplib over STARTTLS, with the name that the certificate has."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+        super().__init__("127.0.0.1", port, timeout=20)
+        self.host = NAME
+        self.starttls(tls)
+
+
+@dataclass
+class Access:
+    """The edge that runs, and how to reach it."""
+
+    edge: ImapEdge
+    sockets: Sockets
+    pki: Path
+    password: Callable[[str], str]
+
+    @property
+    def port(self) -> int:
+        return self.sockets.ports["imap"]
+
+    @property
+    def tls_port(self) -> int:
+        return self.sockets.ports["imap_tls"]
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.pki / "root.pem"))
+
+    def client(self, address: str) -> Client:
+        """A blocking client, signed in (call it in a thread)."""
+        client = Client(self.port, self.tls())
+        client.login(address, self.password(address))
+        return client
+
+
+@asynccontextmanager
+async def access(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
+    """The edge as its process runs it, with an app password for each mailbox of the world."""
+    admin = await world.database.pool("admin")
+    made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
+    await admin.close()
+    passwords = dict(zip(world.owners, made, strict=True))
+    section = Edge(certificate=pki / "server.pem", private_key=pki / "server.key")
+    settings = world.database.settings.model_copy(update={"imap": section})
+    context = Context(
+        settings,
+        "imap",
+        0,
+        world.reader_pool,
+        structlog.get_logger(),
+        edge=world.edge,
+        keyring=world.keyring,
+        anchors=anchors,
+    )
+    sockets = bind(settings, "imap")
+    edge = await serve(context, sockets)
+    try:
+        yield Access(edge, sockets, pki, passwords.__getitem__)
+    finally:
+        await edge.close()

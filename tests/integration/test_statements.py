@@ -1,0 +1,25 @@
+"""Every statement of the store fits the schema: PostgreSQL parses and plans each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from server.audit import queries as audit
+from server.mailbox import queries as mailbox
+from server.transport import queries as transport
+
+
+async def test_every_statement_fits_the_schema(database: Any) -> None:
+    connection = await database.connect()
+    wrong = {}
+    for room in (mailbox, audit, transport):
+        for name, text in vars(room).items():
+            if name.isupper() and "{" not in text.replace("'{}'", ""):
+                try:
+                    await connection.prepare(text)
+                except asyncpg.PostgresError as error:
+                    wrong[f"{room.__name__}.{name}"] = str(error)
+    await connection.close()
+    assert wrong == {}

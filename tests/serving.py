@@ -1,0 +1,137 @@
+"""A whole Caducée as an operator runs it: made by `caducee init`, run by `caducee serve`, in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import imaplib
+import json
+import os
+import signal
+import smtplib
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CADUCEE = [sys.executable, "-m", "server.cli"]
+REPOSITORY = Path(__file__).parent.parent
+DOMAIN = "msg.exemple.fr"
+PATIENT_DOMAIN = f"patient.{DOMAIN}"
+DOCTOR = f"dr.martin@{DOMAIN}"
+PHARMACY = f"pharmacie.centre@{DOMAIN}"
+INS = "279035121518989"  # an official sample with a valid key (not a person)
+PATIENT = f"{INS}@{PATIENT_DOMAIN}"
+START_SECONDS = 60  # initdb and crash recovery on a loaded machine
+
+
+def caducee(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
+    """Run one command to its end; its standard output. Raises AssertionError with what it said when it failed."""
+    done = subprocess.run(
+        [*CADUCEE, *words],
+        env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"caducee {' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Served:
+    """One data directory and the `serve` that runs it."""
+
+    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+        self.home = home
+        self.passwords: dict[str, str] = {}
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def make(self, extra: list[list[str]] | None = None) -> None:
+        """`caducee init`, the mailboxes of the main job, and `extra` ones (rows of the CSV that import reads)."""
+        caducee("init", str(self.home), "--domain", DOMAIN, home=self.home)
+        self.add_mailboxes(
+            [
+                [DOCTOR, "PER", "Dr Aline MARTIN", "10000000017", "", ""],
+                [PHARMACY, "ORG", "Pharmacie du Centre", "", "690000013", ""],
+                [PATIENT, "PATIENT", "Zoé ESSAI", "", "", INS],
+                *(extra or []),
+            ]
+        )
+
+    def add_mailboxes(self, rows: list[list[str]]) -> None:
+        source, secrets = self.home / "mailboxes.csv", self.home / f"passwords-{len(self.passwords)}.csv"
+        with source.open("w", newline="") as file:
+            csv.writer(file).writerows([["address", "type", "name", "rpps", "finess", "ins"], *rows])
+        caducee("mailbox", "import", str(source), "--passwords", str(secrets), home=self.home)
+        with secrets.open(newline="") as file:
+            self.passwords |= {row["address"]: row["app_password"] for row in csv.DictReader(file)}
+        source.unlink()
+        secrets.unlink()
+
+    def start(self) -> None:
+        """Start `serve` and wait until every role answers."""
+        (self.home / "run" / "ports.json").unlink(missing_ok=True)
+        log = (self.home / "serve.log").open("ab")
+        self.process = subprocess.Popen(
+            [*CADUCEE, "serve"],
+            env=os.environ | {"CADUCEE_HOME": str(self.home)} | self._environment,
+            cwd=REPOSITORY,
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not (self.home / "run" / "ports.json").exists():
+            assert self.process.poll() is None, (self.home / "serve.log").read_text()[-3000:]
+            assert time.monotonic() < deadline, (
+                "serve did not come up: " + (self.home / "serve.log").read_text()[-3000:]
+            )
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """SIGTERM, as an operator stops it; it must end well."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()  # its children die with it
+                self.process.wait()
+                raise
+            assert status == 0, (self.home / "serve.log").read_text()[-3000:]
+
+    def wait_ready(self) -> None:
+        """Wait until a client can sign in again (a killed role is back within 2 s)."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.imap(DOCTOR).logout()
+                self.submission(DOCTOR).quit()
+            except (OSError, imaplib.IMAP4.error, smtplib.SMTPException):
+                assert time.monotonic() < deadline, "serve did not come back"
+                time.sleep(0.1)
+            else:
+                return
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Raises FileNotFoundError while not every role answers."""
+        return dict(json.loads((self.home / "run" / "ports.json").read_text()))
+
+    def tls(self) -> ssl.SSLContext:
+        """A client's context that trusts this instance's root, and checks the name."""
+        return ssl.create_default_context(cafile=str(self.home / "pki" / "root.pem"))
+
+    def submission(self, address: str) -> smtplib.SMTP:
+        """A signed-in submission session, over STARTTLS."""
+        client = smtplib.SMTP("localhost", self.ports["submission"], timeout=30)
+        client.starttls(context=self.tls())
+        client.login(address, self.passwords[address])
+        return client
+
+    def imap(self, address: str) -> imaplib.IMAP4_SSL:
+        """A signed-in IMAP session, over TLS."""
+        client = imaplib.IMAP4_SSL("localhost", self.ports["imap_tls"], ssl_context=self.tls(), timeout=30)
+        client.login(address, self.passwords[address])
+        return client
