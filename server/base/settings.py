@@ -170,8 +170,9 @@ def _overlay(values: dict[str, Any], environment: dict[str, str]) -> dict[str, s
     origin: dict[str, str] = {}
     for variable, text in sorted(environment.items()):
         section, found, name = variable.removeprefix(PREFIX).lower().partition("__")
-        # Without "__" only a setting's own name counts: other programs keep variables under our prefix (tests, wrappers).
-        if not variable.startswith(PREFIX) or not (found or section in Settings.model_fields):
+        # Without "__" only a setting's own name counts: other programs keep variables under our prefix too.
+        named = bool(found) or section in Settings.model_fields
+        if not variable.startswith(PREFIX) or variable == HOME_VARIABLE or not named:
             continue
         value = _from_text(text)
         if found:
