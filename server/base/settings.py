@@ -176,6 +176,8 @@ def _overlay(values: dict[str, Any], environment: dict[str, str]) -> dict[str, s
             continue
         value = _from_text(text)
         if found:
+            if section not in values:
+                origin[section] = variable
             table = values.setdefault(section, {})
             if isinstance(table, dict):
                 table[name] = value
