@@ -1,7 +1,7 @@
 """Database users and who may do what: one user a role, two groups that migrations grant to.
 
-`caducee_edge` may write and cannot read content: relay, submission, and web for sending. `caducee_reader` may read:
-imap, web, jobs. `caducee_ldap` stands alone. Every table's grants stand at the end of the migration that makes it;
+`caducee_edge` may write and cannot read content: relay, submission, sender, and web for sending. `caducee_reader` may
+read: imap, web, jobs. `caducee_ldap` and `caducee_fetcher` stand alone. Every table's grants stand at the end of the migration that makes it;
 these users and groups are made before. Nothing here needs a superuser: CREATEROLE is enough (PostgreSQL ≥ 15).
 """
 
@@ -18,7 +18,10 @@ from server.db.credentials import ROLES, make_password, scram_verifier, user_of
 
 EDGE: Final = "caducee_edge"
 READER: Final = "caducee_reader"
-GROUPS: Final[dict[str, tuple[str, ...]]] = {EDGE: ("relay", "submission", "web"), READER: ("imap", "web", "jobs")}
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    EDGE: ("relay", "submission", "web", "sender"),
+    READER: ("imap", "web", "jobs"),
+}
 
 
 async def make_users(connection: asyncpg.Connection, keys: Path) -> None:

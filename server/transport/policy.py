@@ -25,7 +25,8 @@ from server.mail.addresses import normalise, valid
 from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.mailbox.routes import routes
 from server.transport.conversation.contacts import open_among
-from server.trust.members import Members, Peer
+from server.trust.members import Peer
+from server.trust.space import TrustSpace
 
 Speaker = Principal | Peer
 
@@ -38,7 +39,7 @@ class Policy:
         self._pool = pool
         self._edge = edge
         self._local = settings.local_domains
-        self._members = Members(settings.trust.members)
+        self._trust = TrustSpace(settings.trust.members)
 
     async def sender(self, who: Speaker, reverse_path: str) -> None:
         """May `who` use this reverse-path ("" is the null one)?
@@ -100,7 +101,7 @@ class Policy:
     async def _speaks_as(self, who: Speaker, addresses: Sequence[str]) -> None:
         names = {normalise(address) for address in addresses}
         if isinstance(who, Peer):
-            if not all(self._members.may_speak_for(who.subject, self._domain(name)) for name in names):
+            if not all(self._trust.may_speak_for(who.subject, self._domain(name)) for name in names):
                 raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not listed for the sender's domain.")
             return
         others = names - {who.address}

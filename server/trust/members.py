@@ -1,16 +1,15 @@
-"""Which operators may speak for which domains: the subject of the peer's certificate, as the trust space lists it.
+"""The members of the trust space: an operator is known by the subject of its certificate.
 
-Here the list is the configured one (`trust.members`); the signed white list feeds the same class. A list writes a
-distinguished name as a string, most specific first (RFC 4514: "CN=host,OU=3…,O=name,C=FR") or the other way round, and
-often without escapes; a certificate has it parsed. Both are compared parsed: same attributes, same values, same
-order or exactly the reverse. Values compare without case and with single spaces (RFC 5280 §7.1).
+A list writes a distinguished name as a string, most specific first (RFC 4514: "CN=host,OU=3…,O=name,C=FR") or the other
+way round, and often without escapes; a certificate has it parsed. Both are compared parsed: same attributes, same
+values, same order or exactly the reverse. Values compare without case and with single spaces (RFC 5280 §7.1).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -118,20 +117,3 @@ class Peer:
         """The peer who showed this certificate (its path was verified by TLS). Raises ValueError: no certificate."""
         name = x509.load_der_x509_certificate(der).subject
         return cls(DistinguishedName.of(name), name.rfc4514_string())
-
-
-class Members:
-    """The trust space: domain → subjects of its operators."""
-
-    def __init__(self, listed: Mapping[str, Iterable[str]]) -> None:
-        """`listed` maps a domain to names as text. Raises DistinguishedNameError naming the domain."""
-        self._subjects: dict[str, tuple[DistinguishedName, ...]] = {}
-        for domain, names in listed.items():
-            try:
-                self._subjects[domain.lower()] = tuple(DistinguishedName.parse(name) for name in names)
-            except DistinguishedNameError as error:
-                raise DistinguishedNameError(f"trust.members, domain {domain}: {error}") from None
-
-    def may_speak_for(self, subject: DistinguishedName, domain: str) -> bool:
-        """Whether an operator with this subject is listed for the domain (lower case, A-labels)."""
-        return any(subject.same(listed) for listed in self._subjects.get(domain, ()))

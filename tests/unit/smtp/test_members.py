@@ -6,7 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from server.trust.members import DistinguishedName, DistinguishedNameError, Members
+from server.trust.members import DistinguishedName, DistinguishedNameError
+from server.trust.space import TrustSpace
 
 # In the certificate's order: from the country down.
 CERTIFICATE = x509.Name(
@@ -34,7 +35,7 @@ SUBJECT = DistinguishedName.of(CERTIFICATE)
 )
 def test_the_same_subject_as_lists_write_it(text: str) -> None:
     assert SUBJECT.same(DistinguishedName.parse(text))
-    assert Members({"operateur.fr": [text]}).may_speak_for(SUBJECT, "operateur.fr")
+    assert TrustSpace({"operateur.fr": [text]}).may_speak_for(SUBJECT, "operateur.fr")
 
 
 @pytest.mark.parametrize(
@@ -62,12 +63,12 @@ def test_an_empty_subject_is_nobody() -> None:
 
 
 def test_a_domain_that_is_not_listed_is_nobodys() -> None:
-    members = Members({"operateur.fr": ["CN=smtp.operateur.fr"]})
+    members = TrustSpace({"operateur.fr": ["CN=smtp.operateur.fr"]})
     assert not members.may_speak_for(SUBJECT, "autre.fr")
-    assert not Members({}).may_speak_for(SUBJECT, "operateur.fr")
+    assert not TrustSpace({}).may_speak_for(SUBJECT, "operateur.fr")
 
 
 @pytest.mark.parametrize("text", ["", "smtp.operateur.fr", "XX=a", "CN"])
 def test_what_is_no_name_is_said_with_its_domain(text: str) -> None:
     with pytest.raises(DistinguishedNameError, match=r"operateur\.fr"):
-        Members({"operateur.fr": [text]})
+        TrustSpace({"operateur.fr": [text]})
