@@ -57,6 +57,13 @@ class Audit:
         detail = {"actor": actor, "from": reverse_path, "to": recipient, **facts}
         return self._event(ACTS, "message-accepted", owner_id, actor, detail)
 
+    def message_queued(
+        self, owner_id: int | None, actor: str, reverse_path: str, recipients: Sequence[str], **facts: Any
+    ) -> Event:
+        """A message was taken for other operators; `owner_id` the mailbox that wrote it, where it is ours."""
+        detail = {"actor": actor, "from": reverse_path, "to": list(recipients), **facts}
+        return self._event(ACTS, "message-queued", owner_id, actor, detail)
+
     async def content_read(
         self,
         connection: asyncpg.Connection,

@@ -14,7 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import asyncpg
@@ -30,11 +30,12 @@ from server.base.limits import SUMMARY_HEADER_BYTES
 from server.base.settings import Settings
 from server.mailbox.content import LARGE_BODY, write_pieces
 from server.mailbox.feed import Announcer
+from server.mailbox.model import Route
 from server.mailbox.trouble import connection
-from server.transport import queries
+from server.transport import queries, queued
 from server.transport.commit import LOST, Committer, Item, Placed, slots
-from server.transport.envelope import Envelope, Recipient
-from server.transport.sealer import Sealer, local_sender
+from server.transport.envelope import Envelope, Notify, Recipient, Remote
+from server.transport.sealer import Sealer, gone, way_back
 
 SEALS_INLINE = 8  # more (0.1 ms each) would hold up the worker's other sessions: they go to a thread
 
@@ -45,7 +46,7 @@ class Done(StrEnum):
     """What became of one recipient."""
 
     DONE = "done"
-    QUEUED = "queued"
+    QUEUED = "queued"  # for another operator, or for a mailbox here that is locked or suspended
     BOUNCED = "bounced"  # the mailbox went away since RCPT; the local sender has a DSN
 
 
@@ -73,6 +74,7 @@ class Acceptor:
         self._pool = pool
         self._edge = edge
         self._audit = Audit(edge)
+        self._local_domains = settings.local_domains
         self._sealer = Sealer(edge, self._audit, anchors, settings)
         self._committer = Committer(pool, self._audit)
         self._announcer = Announcer(pool)
@@ -117,17 +119,39 @@ class Acceptor:
         if large and await self._all_repeated(fingerprints):
             outcomes = [Outcome(recipient, Done.DONE) for recipient in envelope.recipients]
             return Accepted(outcomes, True, None, tuple(fingerprints))
+        sender = await self._learn(envelope)
         if large or len(envelope.recipients) > SEALS_INLINE:
             item, verdict = await asyncio.to_thread(self._sealer.item, envelope, data, fingerprints)
         else:
             item, verdict = self._sealer.item(envelope, data, fingerprints)
         if large:
-            async with connection(self._pool) as acquired:
-                await write_pieces(acquired, [copy.owner_id for copy in item.copies], item.prepared)
-        placed = (await self._committer.submit([item]))[0]
+            await self._write_pieces(item)
+        receipt = None if sender is None else self._sealer.receipt(sender, envelope, top_header(data), fingerprints)
+        placed, *told = await self._committer.submit([item] if receipt is None else [item, receipt])
         if any(one.outcome in LOST for one in placed):
             return await self._partly(envelope, data, item, placed, verdict)
+        if receipt is not None:
+            self._announce(receipt, told[0])
         return self._answer(envelope, item, placed, verdict, {})
+
+    async def _learn(self, envelope: Envelope) -> Recipient | None:
+        """Ask the database what sealing needs, where it needs anything; whom to tell of delivery if that was asked."""
+        asked = any(Notify.SUCCESS in recipient.notify for recipient in envelope.local)
+        if not asked and not envelope.remote:
+            return None
+        async with connection(self._pool) as acquired:
+            sender = await way_back(acquired, self._edge, self._local_domains, envelope.reverse_path) if asked else None
+            await self._sealer.ready(
+                acquired, envelope.recipients if sender is None else (*envelope.recipients, sender)
+            )
+        return sender
+
+    async def _write_pieces(self, item: Item) -> None:
+        async with connection(self._pool) as acquired:
+            if item.prepared is not None and item.prepared.large:
+                await write_pieces(acquired, [copy.owner_id for copy in item.copies], item.prepared)
+            if item.outbound is not None and item.outbound.large:
+                await queued.write_pieces(acquired, item.outbound)
 
     async def _all_repeated(self, fingerprints: list[bytes]) -> bool:
         async with connection(self._pool) as acquired:
@@ -144,23 +168,23 @@ class Acceptor:
         """
         lost = {
             copy.owner_id: Reason.RECIPIENT_CLOSED if one.outcome == "closed" else Reason.UNKNOWN_RECIPIENT
-            for copy, one in zip(item.copies, placed, strict=True)
+            for copy, one in zip(item.copies, placed, strict=False)
             if one.outcome in LOST
         }
         kept = tuple(copy for copy in item.copies if copy.owner_id not in lost)
-        if not kept:
+        if not kept and item.outbound is None:
             raise Refused(next(iter(lost.values())), "This mailbox is no longer there.")
         async with connection(self._pool) as acquired:
-            sender = await local_sender(acquired, self._edge, envelope.reverse_path)
-        if sender is None:
-            raise TryLater(Reason.BUSY, "A mailbox has just gone away; please try again.")
-        gone = {
+            sender = await way_back(acquired, self._edge, self._local_domains, envelope.reverse_path)
+            if sender is None or isinstance(sender.route, Remote):
+                raise TryLater(Reason.BUSY, "A mailbox has just gone away; please try again.")
+        missed = {
             recipient.address: lost[recipient.route.owner_id]
-            for recipient in envelope.recipients
-            if recipient.route.owner_id in lost
+            for recipient in envelope.local
+            if isinstance(recipient.route, Route) and recipient.route.owner_id in lost
         }
-        notice = self._sealer.notice(sender, gone, top_header(data), envelope.received_at, clock.now())
-        rest = Item(item.prepared, item.internaldate, kept)
+        notice = self._sealer.notice(sender, gone(missed), top_header(data), envelope.received_at, clock.now())
+        rest = replace(item, prepared=item.prepared if kept else None, copies=kept)
         again, told = await self._committer.submit([rest, notice])
         if any(one.outcome in LOST for one in [*again, *told]):
             raise TryLater(Reason.BUSY, "Mailboxes have just gone away; please try again.")
@@ -172,21 +196,26 @@ class Acceptor:
         self, envelope: Envelope, item: Item, placed: list[Placed], verdict: Verdict, lost: dict[int, Reason]
     ) -> Accepted:
         self._announce(item, placed)
-        by_owner = {copy.owner_id: one.outcome for copy, one in zip(item.copies, placed, strict=True)}
+        # What leaves stands behind the copies.
+        by_owner = {copy.owner_id: one.outcome for copy, one in zip(item.copies, placed, strict=False)}
         outcomes = []
         for recipient in envelope.recipients:
-            owner_id = recipient.route.owner_id
+            owner_id = None if isinstance(recipient.route, Remote) else recipient.route.owner_id
             if owner_id in lost:
                 outcomes.append(Outcome(recipient, Done.BOUNCED, lost[owner_id]))
             else:
-                outcomes.append(Outcome(recipient, Done.QUEUED if by_owner[owner_id] == "queued" else Done.DONE))
+                waits = owner_id is None or by_owner[owner_id] == "queued"
+                outcomes.append(Outcome(recipient, Done.QUEUED if waits else Done.DONE))
         repeated = all(one.outcome == "repeated" for one in placed)
-        return Accepted(outcomes, repeated, verdict, tuple(copy.fingerprint for copy in item.copies))
+        fingerprints = [copy.fingerprint for copy in item.copies]
+        if item.outbound is not None:
+            fingerprints.append(item.outbound.fingerprint)
+        return Accepted(outcomes, repeated, verdict, tuple(fingerprints))
 
     def _announce(self, item: Item, placed: list[Placed]) -> None:
         self._announcer.changed(
             (copy.owner_id, copy.folder_id)
-            for copy, one in zip(item.copies, placed, strict=True)
+            for copy, one in zip(item.copies, placed, strict=False)
             if one.outcome == "done"
         )
 

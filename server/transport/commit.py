@@ -28,6 +28,7 @@ from server.db.pool import AWAY, FULL
 from server.mailbox.content import Prepared
 from server.mailbox.trouble import CONTENDED, meaning
 from server.transport import queries
+from server.transport.queued import Outbound
 
 FLUSHERS = 2  # one group is written while the next is committed; a third gains nothing (measured, design §7)
 GROUP_BYTES = 8 * MIB  # a group this large takes long enough by itself
@@ -35,7 +36,7 @@ ATTEMPTS = 4  # of one message alone, whatever the trouble
 RETRY_SECONDS = 0.05  # between them, times the attempt
 FORGET_SECONDS = 0.05  # an idle worker tells after this that its replies arrived
 FINGERPRINT_DAYS = 5
-LOST = ("missing", "closed")  # outcomes of a recipient that is no longer there
+LOST = ("missing", "closed")  # outcomes of a recipient that is no longer there; then nothing of the message is taken
 _SLOTS = 7
 _EPOCH = date(2000, 1, 1)
 
@@ -56,11 +57,21 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One message and its copies, of different owners each."""
+    """One message: its copies for mailboxes here, of different owners each, and what leaves for other operators.
 
-    prepared: Prepared
+    `prepared` is None where nobody is written to here.
+    """
+
+    prepared: Prepared | None
     internaldate: datetime
     copies: tuple[Copy, ...]
+    outbound: Outbound | None = None
+
+    @property
+    def bytes_inline(self) -> int:
+        """Octets that the accept statement carries."""
+        inside = 0 if self.prepared is None or self.prepared.large else len(self.prepared.body)
+        return inside + (0 if self.outbound is None or self.outbound.large else len(self.outbound.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class _Pending:
 
     @property
     def size(self) -> int:
-        return sum(0 if item.prepared.large else len(item.prepared.body) for item in self.items)
+        return sum(item.bytes_inline for item in self.items)
 
 
 def slots(day: date) -> tuple[int, list[int]]:
@@ -269,19 +280,42 @@ def _answer(pending: _Pending, outcomes: list[list[Placed]]) -> None:
 async def place(
     connection: asyncpg.Connection, items: Sequence[Item], arrived: Sequence[bytes] = (), skipping: bool = False
 ) -> list[list[Placed]]:
-    """Run the one statement; outcomes by item and copy. `skipping`: what is locked goes to the local queue at once."""
+    """Write the items in one transaction; outcomes by item and copy, in the order of `Item.copies`, and after them the
+    outcome of what leaves ("queued", "repeated", "held"). `skipping`: what is locked goes to the local queue at once.
+    """
+    if all(item.outbound is None for item in items):
+        return await _deliver(connection, items, arrived, skipping)
+    async with connection.transaction():
+        outcomes = await _deliver(connection, items, arrived, skipping)
+        whole = [
+            item.outbound
+            for item, placed in zip(items, outcomes, strict=True)
+            if item.outbound is not None and not any(one.outcome in LOST for one in placed)
+        ]
+        queued = await _enqueue(connection, whole)
+    for item, placed in zip(items, outcomes, strict=True):
+        if item.outbound is not None:
+            placed.append(Placed(queued.get(item.outbound.queue_id, "held"), None))
+    return outcomes
+
+
+async def _deliver(
+    connection: asyncpg.Connection, items: Sequence[Item], arrived: Sequence[bytes], skipping: bool
+) -> list[list[Placed]]:
+    """The statement that accepts for mailboxes here."""
     today, window = slots(clock.now().date())
+    here = [(n, item.internaldate, item.prepared) for n, item in enumerate(items) if item.prepared is not None]
     copies = [(n, copy) for n, item in enumerate(items) for copy in item.copies]
     keys = writers([copy.event for _, copy in copies])
     rows = await connection.fetch(
         queries.ACCEPT_SKIPPING if skipping else queries.ACCEPT_WAITING,
-        list(range(len(items))),
-        [item.prepared.content_id for item in items],
-        [item.prepared.size for item in items],
-        [item.prepared.summary for item in items],
-        [None if item.prepared.large else item.prepared.body for item in items],
-        [item.prepared.content_id if item.prepared.large else None for item in items],
-        [item.internaldate for item in items],
+        [n for n, _, _ in here],
+        [prepared.content_id for _, _, prepared in here],
+        [prepared.size for _, _, prepared in here],
+        [prepared.summary for _, _, prepared in here],
+        [None if prepared.large else prepared.body for _, _, prepared in here],
+        [prepared.content_id if prepared.large else None for _, _, prepared in here],
+        [internaldate for _, internaldate, _ in here],
         [n for n, _ in copies],
         [copy.owner_id for _, copy in copies],
         [copy.folder_id for _, copy in copies],
@@ -304,3 +338,37 @@ async def place(
     for (n, _), row in zip(copies, rows, strict=True):
         outcomes[n].append(Placed(row["outcome"], row["uid"]))
     return outcomes
+
+
+async def _enqueue(connection: asyncpg.Connection, outbounds: Sequence[Outbound]) -> dict[bytes, str]:
+    """Queue what leaves; "queued" or "repeated" by queue id."""
+    today, window = slots(clock.now().date())
+    keys = writers([outbound.event for outbound in outbounds])
+    recipients = [(outbound, row) for outbound in outbounds for row in outbound.rows]
+    rows = await connection.fetch(
+        queries.ENQUEUE,
+        [outbound.queue_id for outbound in outbounds],
+        [outbound.key_id for outbound in outbounds],
+        [outbound.key for outbound in outbounds],
+        [outbound.owner_id for outbound in outbounds],
+        [outbound.trace_id for outbound in outbounds],
+        [outbound.sender for outbound in outbounds],
+        [outbound.size for outbound in outbounds],
+        [outbound.envelope for outbound in outbounds],
+        [None if outbound.large else outbound.body for outbound in outbounds],
+        [outbound.fingerprint for outbound in outbounds],
+        [outbound.event.actor for outbound in outbounds],
+        [outbound.event.detail for outbound in outbounds],
+        [outbound.event.writer.key_id for outbound in outbounds],
+        [key.key_id for key in keys],
+        [key.reader_id for key in keys],
+        [key.sealed for key in keys],
+        today,
+        window,
+        [outbound.queue_id for outbound, _ in recipients],
+        [number for _, (number, _, _) in recipients],
+        [domain for _, (_, domain, _) in recipients],
+        [name for _, (_, _, name) in recipients],
+        [outbound.not_before for outbound, _ in recipients],
+    )
+    return {row["queue_id"]: row["outcome"] for row in rows}

@@ -22,12 +22,12 @@ from server.mailbox import queries as mailbox_queries
 from server.mailbox.commands import Addition
 from server.mailbox.feed import Announcer
 from server.mailbox.keys import Keys
-from server.mailbox.model import INBOX_ID, OwnerState
+from server.mailbox.model import INBOX_ID, OwnerState, Route
 from server.mailbox.trouble import CONTENDED, connection
 from server.transport import queries
 from server.transport.commit import place
 from server.transport.envelope import Recipient
-from server.transport.sealer import Sealer, local_sender
+from server.transport.sealer import Sealer, gone, way_back
 
 PIECE = 100  # deliveries in one call
 LOCKED_SECONDS = 2.0  # a long command on a folder takes about this
@@ -44,6 +44,7 @@ class LocalQueue:
     def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys, keyring: Keyring, settings: Settings) -> None:
         self._pool = pool
         self._edge = edge
+        self._local_domains = settings.local_domains
         self._keys = Keys(keyring)
         self._audit = Audit(edge)
         self._sealer = Sealer(edge, self._audit, None, settings)
@@ -111,17 +112,19 @@ class LocalQueue:
         summary = (await content.summaries(acquired, key, [content_id], self._edge.salts)).get(content_id)
         # Accept wrote the return path on top of the message (RFC 5321 §4.4).
         path = (first(summary.header, "return-path") or "").strip("<>") if summary else ""
-        sender = await local_sender(acquired, self._edge, path)
+        sender = await way_back(acquired, self._edge, self._local_domains, path)
         if sender is None:
             log.warning("bounce_waits", owner=owner_id)
             return NO_WAY_BACK_SECONDS
-        gone = {identity.address: Reason.RECIPIENT_CLOSED}
         header = summary.header if summary else b""
-        notice = self._sealer.notice(sender, gone, header, row["created_at"], clock.now())
+        await self._sealer.ready(acquired, [sender])
+        statuses = gone({identity.address: Reason.RECIPIENT_CLOSED})
+        notice = self._sealer.notice(sender, statuses, header, row["created_at"], clock.now())
         await place(acquired, [notice])
         await acquired.execute(queries.RELEASE, owner_id, content_id)
         self._tell(sender)
         return 0.0
 
     def _tell(self, sender: Recipient) -> None:
-        self._announcer.changed([(sender.route.owner_id, sender.folder_id)])
+        if isinstance(sender.route, Route):
+            self._announcer.changed([(sender.route.owner_id, sender.folder_id)])

@@ -105,6 +105,46 @@ ACCEPT_WAITING = ACCEPT.format(skip="")
 # For a folder locked longer than the lock timeout: what cannot be locked at once goes to the local queue.
 ACCEPT_SKIPPING = ACCEPT.format(skip="SKIP LOCKED")
 
+# What leaves for other operators, in the transaction of the copies that stay: message, recipients, trail, fingerprint.
+# $1-$13 messages; $14-$16 the writers' keys of the trail; $17 today's slot, $18 the slots of five days; $19-$23
+# recipients.
+ENQUEUE = """
+WITH asked AS (
+    SELECT *, EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($18::smallint[]) AND x.fingerprint = a.fingerprint
+                         AND x.accepted_at > now() - interval '5 days') AS repeated
+      FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::int[], $8::bytea[],
+                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])
+           AS a(queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body, fingerprint, actor, detail,
+                writer_id)
+), fresh AS (
+    INSERT INTO accepted AS x (slot, fingerprint)
+    SELECT $17, fingerprint FROM asked WHERE NOT repeated ORDER BY fingerprint
+    ON CONFLICT (slot, fingerprint) DO UPDATE SET accepted_at = now()
+       WHERE x.accepted_at <= now() - interval '5 days'
+    RETURNING fingerprint
+), taken AS MATERIALIZED (
+    SELECT a.* FROM asked a JOIN fresh USING (fingerprint)
+), stored AS (
+    INSERT INTO queue_message (queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body)
+    SELECT queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body FROM taken
+), recipients AS (
+    INSERT INTO queue_recipient (queue_id, number, domain, name, not_before)
+    SELECT r.* FROM unnest($19::bytea[], $20::smallint[], $21::text[], $22::text[], $23::timestamptz[])
+           AS r(queue_id, number, domain, name, not_before) JOIN taken USING (queue_id)
+), writer AS (
+    INSERT INTO audit_key (key_id, reader_id, sealed)
+    SELECT * FROM unnest($14::bytea[], $15::int[], $16::bytea[]) ON CONFLICT (key_id) DO NOTHING
+), trail AS (
+    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
+    SELECT 1, 'message-queued', owner_id, actor, writer_id, detail FROM taken
+)
+SELECT a.queue_id, CASE WHEN t.queue_id IS NULL THEN 'repeated' ELSE 'queued' END AS outcome
+  FROM asked a LEFT JOIN taken t USING (queue_id)
+"""
+# Today's key of the queue, or the newest before it.
+QUEUE_KEY = "SELECT key_id, day, public_key, proof FROM queue_key WHERE day <= $1 ORDER BY day DESC LIMIT 1"
+ADD_QUEUE_PIECE = "INSERT INTO queue_piece (queue_id, number, data) VALUES ($1, $2, $3)"
+
 # A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"
 # Whether all of these were taken before: asked ahead of the pieces of a large body.

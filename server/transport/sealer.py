@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -24,18 +24,27 @@ from server.mail import trace
 from server.mail.addresses import normalise
 from server.mail.dsn import Action, Notification, RecipientStatus, notification
 from server.mailbox.content import Prepared, prepare
-from server.mailbox.model import OwnerKind, OwnerState
+from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.mailbox.routes import routes
 from server.mailbox.understand import Understood, understand
+from server.transport import queued
 from server.transport.commit import Copy, Item
 from server.transport.conversation.correspondent import correspondent
-from server.transport.envelope import Envelope, Recipient, Source, SourceKind
+from server.transport.envelope import Envelope, Notify, Recipient, Remote, Source, SourceKind
+from server.transport.queued import Outbound, QueueKeys
 
 # Why a mailbox that was there at RCPT did not get the message: enhanced status (RFC 3463 §3.2, §3.3), French, English.
 _GONE = {
     Reason.RECIPIENT_CLOSED: ("5.2.1", "Cette messagerie est fermée.", "This mailbox is closed."),
     Reason.UNKNOWN_RECIPIENT: ("5.1.1", "Cette messagerie n’existe plus.", "This mailbox no longer exists."),
 }
+
+# RFC 3463 §3.2: other address status, success.
+_DELIVERED = (
+    "2.1.5",
+    "Votre message est dans la boîte du destinataire.",
+    "Your message is in the recipient's mailbox.",
+)
 
 
 class Sealer:
@@ -46,6 +55,12 @@ class Sealer:
         self._audit = audit
         self._anchors = anchors
         self._settings = settings
+        self._queue = QueueKeys(edge)
+
+    async def ready(self, connection: asyncpg.Connection, recipients: Sequence[Recipient]) -> None:
+        """Learn what sealing to these recipients needs. Raises TryLater: the queue has no key yet."""
+        if any(isinstance(recipient.route, Remote) for recipient in recipients):
+            await self._queue.ready(connection)
 
     def item(self, envelope: Envelope, data: bytes, fingerprints: list[bytes]) -> tuple[Item, Verdict]:
         """Understand, mark, encrypt, seal: all that needs no database."""
@@ -55,10 +70,28 @@ class Sealer:
         demanded = self._settings.transport.require_signature and envelope.source.kind is not SourceKind.LOCAL
         if demanded and verdict.status is not Status.PASSED:
             raise Refused(Reason.SIGNATURE_REQUIRED, "Only messages with a valid signature are taken here.")
-        marked = understood.marked(self._trace(envelope, verdict), self._settings.domain)
-        prepared = prepare(marked.data, marked.summary(), self._edge.salts)
-        copies = self._copies(envelope, prepared, fingerprints, verdict, self._contact(envelope, understood))
-        return Item(prepared, envelope.received_at, copies), verdict
+        prepared, copies, outbound = None, tuple[Copy, ...](), None
+        if envelope.local:
+            marked = understood.marked(self._trace(envelope, verdict), self._settings.domain)
+            prepared = prepare(marked.data, marked.summary(), self._edge.salts)
+            copies = self._copies(envelope, prepared, fingerprints, verdict, self._contact(envelope, understood))
+        if envelope.remote:
+            outbound = self._outbound(envelope, data, fingerprints[-1], verdict)
+        return Item(prepared, envelope.received_at, copies, outbound), verdict
+
+    def _outbound(self, envelope: Envelope, data: bytes, fingerprint: bytes, verdict: Verdict) -> Outbound:
+        """What leaves: the bytes as they came under one Received line (RFC 5321 §4.4)."""
+        event = self._audit.message_queued(
+            envelope.source.principal,
+            envelope.source.peer,
+            envelope.reverse_path,
+            [recipient.address for recipient in envelope.remote],
+            trace=envelope.trace_id,
+            size=len(data),
+            signature=verdict.status,
+        )
+        whole = self._received(envelope) + data
+        return queued.prepare(envelope, whole, self._queue.current, self._edge, fingerprint, event)
 
     def _copies(
         self,
@@ -69,7 +102,9 @@ class Sealer:
         contact: bytes | None,
     ) -> tuple[Copy, ...]:
         copies: dict[int, Copy] = {}
-        for recipient, fingerprint in zip(envelope.recipients, fingerprints, strict=True):
+        for recipient, fingerprint in zip(envelope.recipients, fingerprints, strict=False):
+            if isinstance(recipient.route, Remote):
+                continue
             owner_id = recipient.route.owner_id
             if owner_id in copies:  # two addresses of one mailbox: one copy
                 continue
@@ -90,69 +125,114 @@ class Sealer:
 
     def _contact(self, envelope: Envelope, understood: Understood) -> bytes | None:
         """Token of whom a patient among the recipients may answer; what the server itself writes is not answered."""
-        patients = any(recipient.route.kind is OwnerKind.PATIENT for recipient in envelope.recipients)
+        patients = any(
+            isinstance(recipient.route, Route) and recipient.route.kind is OwnerKind.PATIENT
+            for recipient in envelope.recipients
+        )
         if not patients or envelope.source.kind is SourceKind.LOCAL:
             return None
         address = correspondent(understood.message, understood.data, self._settings.patient_domain)
         return None if address is None else token(self._edge.address, address)
 
     def fingerprints(self, envelope: Envelope, data: bytes) -> list[bytes]:
-        """One for each recipient: keyed hash of client, reverse-path, recipient and the SHA-256 of the bytes."""
+        """One for each recipient: keyed hash of client, reverse-path, recipient and the SHA-256 of the bytes.
+
+        Those at other operators leave together, so that behind the recipients' own stands one for all of them.
+        """
         digest = hashlib.sha256(data).digest()
         head = f"{envelope.source.peer}\0{envelope.reverse_path}\0".encode("utf-8", "surrogatepass")
         key = self._edge.fingerprint
-        return [
-            hmac.digest(key, head + normalise(recipient.address).encode() + b"\0" + digest, "sha256")
-            for recipient in envelope.recipients
-        ]
+        names = [normalise(recipient.address) for recipient in envelope.recipients]
+        if envelope.remote:
+            names.append("\0".join(sorted(normalise(recipient.address) for recipient in envelope.remote)) + "\0")
+        return [hmac.digest(key, head + name.encode() + b"\0" + digest, "sha256") for name in names]
 
     def _trace(self, envelope: Envelope, verdict: Verdict) -> bytes:
         """What final delivery puts on top: Return-Path, Authentication-Results, Received."""
-        source, domain = envelope.source, self._settings.domain
-        only = envelope.recipients[0].address if len(envelope.recipients) == 1 else ""
         return (
             trace.return_path(envelope.reverse_path)
-            + trace.authentication_results(domain, verdict.to_json())
-            + trace.received(
-                source.name,
-                domain,
-                source.protocol,
-                envelope.trace_id or trace_id(),
-                envelope.received_at,
-                recipient=only,
-                tls=source.tls,
-            )
+            + trace.authentication_results(self._settings.domain, verdict.to_json())
+            + self._received(envelope)
+        )
+
+    def _received(self, envelope: Envelope) -> bytes:
+        source = envelope.source
+        return trace.received(
+            source.name,
+            self._settings.domain,
+            source.protocol,
+            envelope.trace_id or trace_id(),
+            envelope.received_at,
+            recipient=envelope.recipients[0].address if len(envelope.recipients) == 1 else "",
+            tls=source.tls,
         )
 
     def notice(
-        self, sender: Recipient, lost: Mapping[str, Reason], returned: bytes, arrived_at: datetime, now: datetime
+        self,
+        sender: Recipient,
+        statuses: Sequence[RecipientStatus],
+        returned: bytes,
+        arrived_at: datetime,
+        now: datetime,
+        *,
+        envelope_id: str = "",
+        fingerprint: bytes = b"",
     ) -> Item:
-        """A DSN to a local sender: these addresses did not get the message whose top header is `returned`."""
+        """A notification to `sender` (what `way_back` found) of the message whose top header is `returned`.
+
+        With a `fingerprint` it is written once, however often the same is asked. `ready` comes before.
+        """
         domain = self._settings.domain
         report = Notification(
             reporting=domain,
             to=sender.address,
             arrived_at=arrived_at,
-            recipients=tuple(
-                RecipientStatus(address, Action.FAILED, *_GONE.get(reason, _GONE[Reason.UNKNOWN_RECIPIENT]))
-                for address, reason in lost.items()
-            ),
+            recipients=tuple(statuses),
             returned=returned,
             date=now,
             message_id=f"<{trace_id()}@{domain}>",
+            envelope_id=envelope_id,
         )
         source = Source(SourceKind.LOCAL, "notification", protocol="LOCAL")
-        envelope = Envelope("", (sender,), source, now, trace_id())
-        # No client ever repeats this one: its fingerprint is of nothing.
-        item, _ = self.item(envelope, notification(report), [os.urandom(32)])
+        envelope = Envelope("", (sender,), source, now, trace_id(), utf8=not sender.address.isascii())
+        item, _ = self.item(envelope, notification(report), [fingerprint or os.urandom(32)] * 2)
         return item
 
+    def receipt(self, sender: Recipient, envelope: Envelope, returned: bytes, fingerprints: list[bytes]) -> Item | None:
+        """The notification of delivery to mailboxes here, for those of whom it was asked (RFC 3461 §5.2.2)."""
+        asked = [recipient for recipient in envelope.local if Notify.SUCCESS in recipient.notify]
+        if not asked:
+            return None
+        statuses = [
+            RecipientStatus(recipient.address, Action.DELIVERED, *_DELIVERED, original=recipient.original)
+            for recipient in asked
+        ]
+        once = hmac.digest(self._edge.fingerprint, b"receipt\0" + b"".join(fingerprints), "sha256")
+        at = envelope.received_at
+        return self.notice(sender, statuses, returned, at, at, envelope_id=envelope.envelope_id, fingerprint=once)
 
-async def local_sender(connection: asyncpg.Connection, edge: EdgeKeys, reverse_path: str) -> Recipient | None:
-    """Where a DSN would go; None for the null sender (RFC 5321 §6.1) and for senders elsewhere."""
+
+def gone(lost: Mapping[str, Reason]) -> list[RecipientStatus]:
+    """What a notification says of these addresses, whose mailboxes went away."""
+    return [
+        RecipientStatus(address, Action.FAILED, *_GONE.get(reason, _GONE[Reason.UNKNOWN_RECIPIENT]))
+        for address, reason in lost.items()
+    ]
+
+
+async def way_back(
+    connection: asyncpg.Connection, edge: EdgeKeys, local_domains: frozenset[str], reverse_path: str
+) -> Recipient | None:
+    """Where a notification goes; None for the null sender (RFC 5321 §6.1) and for a mailbox that is no longer here.
+
+    That another operator's domain is in the trust space was asked when its mail came, and is again when ours leaves.
+    """
     if not reverse_path:
         return None
     address = normalise(reverse_path)
+    domain = address.rpartition("@")[2]
+    if domain not in local_domains:
+        return Recipient(address, Remote(domain))
     route = (await routes(connection, edge, [address])).get(address)
     if route is None or route.state not in (OwnerState.ACTIVE, OwnerState.SUSPENDED):
         return None
