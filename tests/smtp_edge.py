@@ -18,7 +18,7 @@ from crypto.pki import development
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets, bind
 from server.base import clock
-from server.base.settings import Edge, Trust
+from server.base.settings import Trust
 from server.identity.accounts import Accounts
 from server.smtp.edge import SmtpEdge, serve_relay, serve_submission
 from tests.store_world import World
@@ -94,9 +94,11 @@ async def post(
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
     await admin.close()
     passwords = dict(zip(world.owners, made, strict=True))
-    section = Edge(certificate=pki / "server.pem", private_key=pki / "server.key")
+    section = {"certificate": pki / "server.pem", "private_key": pki / "server.key"}
     trust = Trust(anchors=[pki / "root.pem"], members=members or {})
-    settings = world.database.settings.model_copy(update={role: section, "trust": trust})
+    given = world.database.settings
+    listener = getattr(given, role).model_copy(update=section)
+    settings = given.model_copy(update={role: listener, "trust": trust})
     context = Context(settings, role, 0, world.edge_pool, structlog.get_logger(), edge=world.edge, anchors=anchors)
     sockets = bind(settings, role)
     edge = await (serve_submission if role == "submission" else serve_relay)(context, sockets)

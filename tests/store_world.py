@@ -27,7 +27,7 @@ from server.transport.envelope import Envelope, Recipient, Source, SourceKind
 
 DOCTOR = "dr.dupont@msg.exemple.fr"
 PHARMACY = "pharmacie@msg.exemple.fr"
-PATIENT = "280019900100186@patient.msg.exemple.fr"
+PATIENT = "280019900100182@patient.msg.exemple.fr"
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
@@ -94,7 +94,7 @@ async def world(database: Any, keyring: Keyring, anchors: TrustAnchors) -> Async
     new = [
         NewMailbox(DOCTOR, OwnerKind.PER, "Dr Anne Dupont", rpps="10101010101"),
         NewMailbox(PHARMACY, OwnerKind.ORG, "Pharmacie du Pont", finess="010000000"),
-        NewMailbox(PATIENT, OwnerKind.PATIENT, "Jeanne Martin", ins="280019900100186"),
+        NewMailbox(PATIENT, OwnerKind.PATIENT, "Jeanne Martin", ins="280019900100182"),
     ]
     created = await create(admin, keyring, edge, new)
     pools = [await database.pool(role) for role in ("submission", "imap", "jobs")]

@@ -20,7 +20,11 @@ from server.app import Context, Sockets
 from server.base import clock, log
 from server.base.settings import Identity, Settings
 from server.cli.demo.prescription import prescription_pdf
+from server.identity.model import Principal
+from server.mailbox.model import OwnerKind
 from server.transport.accept import Acceptor
+from server.transport.policy import Policy
+from server.trust.space import TrustSpace
 from server.web.edge import serve
 from tests.store_world import DOCTOR, PATIENT, World
 
@@ -91,6 +95,10 @@ async def deliver(world: World, site: Site, data: bytes, *recipients: str) -> No
     """Accept a message as submission does, judged under the site's own root, and file it as the jobs do."""
     acceptor = Acceptor(world.edge_pool, world.edge, TrustAnchors.load([site.root]), site.settings)
     await acceptor.start()
-    await acceptor.accept(replace(await world.envelope(*recipients), received_at=clock.now()), data)
+    envelope = await world.envelope(*recipients)
+    policy = Policy(world.edge_pool, world.edge, site.settings, TrustSpace({}))
+    doctor = Principal(world.owners[DOCTOR], DOCTOR, OwnerKind.PER, "app-password")
+    content = await policy.content(doctor, DOCTOR, envelope.recipients, data)
+    await acceptor.accept(replace(envelope, received_at=clock.now(), turn=content.turn), data)
     await acceptor.close()
     await world.intake().some()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
+MB = 1_000_000  # where a text says "Mo" or "MB"
 
 # TLS. A peer that does not answer our close_notify has what we sent before it; asyncio would wait 30 s.
 TLS_CLOSE_SECONDS = 2
@@ -94,6 +95,9 @@ INTAKE_MESSAGES = 20  # taken in one step: with the largest documents they are d
 INTAKE_LEASE_SECONDS = 120  # a worker that died held them this long at most
 INTAKE_ATTEMPTS = 5  # a message that failed so often is marked, for a person to look at
 INTAKE_RETRY_SECONDS = 30  # times the attempts: what it needed may be away
+
+# Misuse and misrouting, counted an hour.
+UNKNOWN_RECIPIENTS_PER_SENDER = 50  # unknown ones a single sender may ask for: an old address book, not a search
 
 # A worker's memory.
 WORKER_BUFFER_BYTES = 256 * MIB  # messages in flight; past it new mail gets 452 and nothing dies

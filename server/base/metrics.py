@@ -7,6 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 MESSAGES = Counter("caducee_messages_total", "Messages taken or refused at the edge", ["edge", "outcome"])
 SIGNATURES = Counter("caducee_signatures_total", "S/MIME verdicts given on accepted messages", ["status"])
 GROUP_SIZE = Histogram("caducee_commit_group_messages", "Messages that shared one commit", buckets=(1, 2, 4, 8, 16))
+UNKNOWN_RECIPIENTS = Counter("caducee_unknown_recipients_total", "Recipients asked for that have no mailbox here")
+ALARMS = Counter("caducee_alarms_total", "Volumes out of the usual", ["kind"])
 SESSIONS = Gauge("caducee_sessions", "Connections open now", ["edge"])
 SIGN_INS = Counter("caducee_sign_ins_total", "Sign-ins by outcome", ["edge", "outcome"])
 REWRAPPED = Counter("caducee_keys_rewrapped_total", "Message keys re-wrapped with their mailbox's symmetric key")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from server.base.limits import MIB
+from server.base.limits import MB, MIB
 
 # RFC 1035 §2.3.4: labels of up to 63 octets, 253 in all.
 DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -40,6 +40,18 @@ class Edge(Section):
     workers: int = Field(default=1, ge=1, le=64)
     certificate: Path = Path("pki/server.pem")
     private_key: Path = Path("pki/server.key")
+
+
+class Relay(Edge):
+    """Mail from other operators."""
+
+    forwarders: Literal["refuse", "mark"] = Field(
+        default="refuse",
+        description="a peer's message whose From is of another member: refuse it, or mark it in Authentication-Results",
+    )
+    unknown_per_hour: int = Field(
+        default=300, ge=1, description="unknown recipients that one operator may ask for in an hour"
+    )
 
 
 class Web(Edge):
@@ -70,7 +82,29 @@ class Trust(Section):
 
 class Transport(Section):
     max_message_bytes: int = Field(default=25 * MIB, ge=64 * 1024, le=256 * MIB)
+    max_patient_bytes: int = Field(
+        default=25 * MB, ge=64 * 1024, le=256 * MIB, description="largest message to a patient, as encoded"
+    )
     require_signature: bool = Field(default=False, description="refuse messages whose signature does not pass")
+    quota_bytes: int = Field(
+        default=5_000 * MB, ge=0, description="room of a mailbox that has no quota of its own; 0 for no limit"
+    )
+    ins_control: Literal["key", "form", "none"] = Field(
+        default="key",
+        description="what the name in a patient's address must be: an INS with its key, of its form, or anything",
+    )
+    patient_domains: list[str] = Field(
+        default=["patient.mssante.fr"], description="domains of patients' addresses at other operators"
+    )
+
+
+class Alarms(Section):
+    """When a volume is out of the usual: in 24 hours at least the floor, and the factor times a usual day."""
+
+    received_floor: int = Field(default=100, ge=1, description="messages received by one mailbox")
+    received_factor: int = Field(default=5, ge=2)
+    strangers_floor: int = Field(default=100, ge=1, description="people that one sender writes to for the first time")
+    strangers_factor: int = Field(default=5, ge=2)
 
 
 class Identity(Section):
@@ -92,7 +126,7 @@ class Settings(BaseModel):
     profile: Literal["default", "mssante"] = "default"
     production: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    relay: Edge = Edge()
+    relay: Relay = Relay()
     submission: Edge = Edge()
     imap: Edge = Edge()
     web: Web = Web()
@@ -101,6 +135,7 @@ class Settings(BaseModel):
     keys: Keys = Keys()
     trust: Trust = Trust()
     transport: Transport = Transport()
+    alarms: Alarms = Alarms()
     identity: Identity = Identity()
 
     @field_validator("domain", "patient_domain")
@@ -115,6 +150,11 @@ class Settings(BaseModel):
             object.__setattr__(self, "patient_domain", f"patient.{self.domain}")
         if self.production and self.identity.development_sign_in:
             raise ValueError("identity.development_sign_in must be false when production is true")
+
+    @property
+    def patient_domains(self) -> frozenset[str]:
+        """The domains of patients' addresses, here and elsewhere."""
+        return frozenset({self.patient_domain, *self.transport.patient_domains})
 
     @property
     def local_domains(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,8 +53,11 @@ def received(
     return _field("Received", "\r\n\t".join(parts) + f";\r\n\t{email.utils.format_datetime(at)}")
 
 
-def authentication_results(authserv_id: str, verdict: Mapping[str, Any]) -> bytes:
-    """Authentication-Results with the S/MIME verdict in its plain form (RFC 8601 §2.2, RFC 7281 §3.1)."""
+def authentication_results(authserv_id: str, verdict: Mapping[str, Any], unproven: Sequence[str] = ()) -> bytes:
+    """Authentication-Results with the S/MIME verdict in its plain form (RFC 8601 §2.2, RFC 7281 §3.1).
+
+    `unproven`: domains of authors that the operator who brought the message is not listed for; a method of our own.
+    """
     result = _RESULTS.get(str(verdict.get("status", "none")), "temperror")
     lines = [_one_line(authserv_id)]
     if result == "none":
@@ -75,7 +78,8 @@ def authentication_results(authserv_id: str, verdict: Mapping[str, Any]) -> byte
                 lambda found: "".join(f"\\{o:02X}" for o in found[0].encode()), str(signer["issuer"])
             )
             lines.append(f"body.smime-issuer={_value(issuer)}")
-    return _field("Authentication-Results", f"{lines[0]};\r\n\t" + "\r\n\t".join(lines[1:]))
+    marks = "".join(f";\r\n\tx-trust-space=fail header.from={_value(domain)}" for domain in unproven)
+    return _field("Authentication-Results", f"{lines[0]};\r\n\t" + "\r\n\t".join(lines[1:]) + marks)
 
 
 def strip(message: Message, data: bytes, authserv_id: str) -> bytes:

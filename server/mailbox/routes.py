@@ -24,12 +24,19 @@ async def routes(
     asked = {token(edge.address, address): address for address in addresses if len(address) <= ADDRESS}
     found: dict[str, Route] = {}
     for row in await connection.fetch(queries.ROUTES, list(asked)):
-        expected = proof(edge, row["token"], row["owner_id"], row["public_key"])
-        if row["state"] == OwnerState.SPARE or not hmac.compare_digest(row["proof"], expected):
-            continue
-        state = OwnerState.CLOSED if row["closed_at"] is not None else OwnerState(row["state"])
-        found[asked[row["token"]]] = Route(row["owner_id"], OwnerKind(row["kind"]), state, row["public_key"])
+        route = proven(edge, row)
+        if route is not None:
+            found[asked[row["token"]]] = route
     return found
+
+
+def proven(edge: EdgeKeys, row: asyncpg.Record) -> Route | None:
+    """The route of a row of `queries.ROUTES` or alike; None when its proof fails, or where no person is behind it."""
+    expected = proof(edge, row["token"], row["owner_id"], row["public_key"])
+    if row["state"] == OwnerState.SPARE or not hmac.compare_digest(row["proof"], expected):
+        return None
+    state = OwnerState.CLOSED if row["closed_at"] is not None else OwnerState(row["state"])
+    return Route(row["owner_id"], OwnerKind(row["kind"]), state, row["public_key"])
 
 
 def proof(edge: EdgeKeys, address_token: bytes, owner_id: int, public_key: bytes) -> bytes:

@@ -17,6 +17,7 @@ from server.smtp.session import Session
 from server.transport.accept import Acceptor
 from server.transport.envelope import SourceKind
 from server.transport.policy import Policy
+from server.trust.space import TrustSpace
 
 
 async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
@@ -52,7 +53,7 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
         kind=kind,
         hostname=settings.domain,
         tls=tls,
-        policy=Policy(context.pool, context.edge, settings),
+        policy=Policy(context.pool, context.edge, settings, TrustSpace(settings.trust.members)),
         acceptor=acceptor,
         pseudonyms=Pseudonyms(context.edge.pseudonym),
         log=context.log,

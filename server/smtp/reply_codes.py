@@ -1,7 +1,8 @@
 """Every reply of ours, by name: code (RFC 5321 §4.2), enhanced status (RFC 3463, RFC 5248), text.
 
 No reply number stands anywhere else. A text says what is wrong and what to do, in ASCII, and holds nothing of the
-request: no address, no name, no cause inside the server.
+request: no address, no name, no cause inside the server. A refusal that reaches a person (a mail program shows it, a
+bounce quotes it) says so in French without accents, then in English, each on a line of its own.
 """
 
 from __future__ import annotations
@@ -82,21 +83,102 @@ TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors; closing")
 BAD_ADDRESS = Reply(553, "5.1.3", "address malformed")
 BAD_SENDER = Reply(553, "5.1.7", "sender's address malformed")
 NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "address needs SMTPUTF8")
-UNKNOWN_RECIPIENT = Reply(550, "5.1.1", "no such mailbox here")
-RECIPIENT_CLOSED = Reply(550, "5.2.1", "this mailbox is closed")
-NO_ROUTE = Reply(550, "5.1.2", "not a local domain, and relay to other operators is not configured here")
-NO_CONVERSATION = Reply(550, "5.7.1", "a patient may write only to those who wrote first")
+UNKNOWN_RECIPIENT = Reply(
+    550,
+    "5.1.1",
+    "aucune messagerie a cette adresse: verifiez-la dans l'annuaire\n"
+    "no such mailbox here: check the address in the directory",
+)
+RECIPIENT_CLOSED = Reply(
+    550,
+    "5.2.1",
+    "cette messagerie est fermee: cherchez-en une autre dans l'annuaire\n"
+    "this mailbox is closed: look for another one in the directory",
+)
+NO_ROUTE = Reply(
+    550,
+    "5.1.2",
+    "ce domaine n'est pas dans l'espace de confiance: verifiez l'adresse\n"
+    "this domain is not in the trust space: check the address",
+)
+NO_RELAY = Reply(
+    550,
+    "5.7.1",
+    "ce destinataire n'est pas chez nous: remettez le message a son operateur\n"
+    "this recipient is not ours: deliver the message to the recipient's operator",
+)
+NO_CONVERSATION = Reply(
+    550,
+    "5.7.1",
+    "un patient peut seulement repondre a qui lui a ecrit: attendez un message du professionnel\n"
+    "a patient may write only to those who wrote first: wait for a message of the professional",
+)
+NOT_ANSWERABLE = Reply(
+    550,
+    "5.7.1",
+    "ce message n'attend pas de reponse: repondez a un autre message de cette personne\n"
+    "this message takes no answer: answer another message of this person",
+)
+BAD_PATIENT_ADDRESS = Reply(
+    553,
+    "5.1.3",
+    "l'adresse d'un patient commence par les 15 caracteres de son INS, cle comprise: verifiez le numero\n"
+    "a patient's address begins with the 15 characters of the INS with its key: check the number",
+)
+MAIL_OPPOSED = Reply(
+    550,
+    "5.7.1",
+    "cette personne refuse les messages: joignez-la par un autre moyen\n"
+    "this person does not take messages: reach them by other means",
+)
+TOO_MANY_UNKNOWN = Reply(
+    450,
+    "4.7.1",
+    "trop d'adresses inconnues: corrigez vos listes et recommencez dans une heure\n"
+    "too many unknown recipients: correct your lists and try again in an hour",
+)
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "too many recipients; send the rest in another transaction")
-MAILBOX_FULL = Reply(452, "4.2.2", "mailbox full")
+MAILBOX_FULL = Reply(
+    452, "4.2.2", "cette messagerie est pleine: recommencez plus tard\nthis mailbox is full: try again later"
+)
 
 # Policy and content
 NOT_ALLOWED = Reply(550, "5.7.1", "not allowed")
-PEER_NOT_TRUSTED = Reply(550, "5.7.1", "your certificate is not one that is trusted for the sender's domain")
-SENDER_NOT_YOURS = Reply(550, "5.7.1", "sender, From and Sender must be the mailbox that signed in")
-TOO_LARGE = Reply(552, "5.3.4", "message too large")
+PEER_NOT_TRUSTED = Reply(
+    550,
+    "5.7.1",
+    "la liste blanche ne donne pas votre certificat pour le domaine de l'expediteur: faites-la corriger\n"
+    "the white list does not give your certificate for the sender's domain: have it corrected",
+)
+SENDER_NOT_YOURS = Reply(
+    550,
+    "5.7.1",
+    "expediteur, From et Sender doivent etre la messagerie connectee: corrigez votre adresse\n"
+    "sender, From and Sender must be the mailbox that signed in: correct your address",
+)
+REPORTS_ONLY = Reply(
+    550,
+    "5.7.1",
+    "un expediteur vide n'envoie que des accuses et des rapports: donnez une adresse\n"
+    "the empty sender sends receipts and reports only: give an address",
+)
+TOO_LARGE = Reply(
+    552, "5.3.4", "message trop volumineux: allegez les pieces jointes\nmessage too large: send smaller attachments"
+)
+TOO_LARGE_FOR_PATIENT = Reply(
+    552,
+    "5.2.3",
+    "message trop volumineux pour un patient: allegez les pieces jointes\n"
+    "message too large for a patient's mailbox: send smaller attachments",
+)
 BARE_LINE_ENDING = Reply(554, "5.6.0", "bare CR or LF; lines end with CR LF")
 MALFORMED_CONTENT = Reply(554, "5.6.0", "message malformed")
-SIGNATURE_REQUIRED = Reply(554, "5.7.7", "a valid S/MIME signature is required")
+SIGNATURE_REQUIRED = Reply(
+    554,
+    "5.7.7",
+    "une signature S/MIME valable est exigee: signez le message\n"
+    "a valid S/MIME signature is required: sign the message",
+)
 REFUSED = Reply(554, "5.0.0", "transaction failed")
 
 # Us: always temporary, never a loss

@@ -22,8 +22,8 @@ from server.smtp.connection import Connection, Gone
 from server.smtp.replies import Objection, reply_to
 from server.smtp.service import Service
 from server.smtp.states import VERBS, State, objection
-from server.transport.authors import authors
 from server.transport.envelope import Envelope, Recipient, Source, SourceKind
+from server.transport.policy import Answer
 from server.trust.members import Peer
 
 # Announced by every EHLO; SIZE, STARTTLS and AUTH depend on the connection. docs/rfc.md holds each.
@@ -44,6 +44,7 @@ class Transaction(Holder):
     def __init__(self) -> None:
         super().__init__()
         self.recipients: list[Recipient] = []
+        self.size = 0  # octets, as MAIL said (RFC 1870); 0 when it did not
 
 
 class Session(Connection):
@@ -179,6 +180,7 @@ class Session(Connection):
         transaction = Transaction()
         transaction.mail_from = path.address
         transaction.smtp_utf8 = "SMTPUTF8" in path.parameters
+        transaction.size = int(path.parameters.get("SIZE", "0"))
         # RFC 6531 §3.5
         if not (path.address.isascii() or transaction.smtp_utf8):
             raise Objection(r.NEEDS_SMTPUTF8)
@@ -217,7 +219,7 @@ class Session(Connection):
             wanted.append(line)
         good = [address for address in wanted if isinstance(address, str)]
         room = limits.SMTP_RECIPIENTS - len(self._transaction.recipients)
-        answers = iter(await self.service.policy.recipients(self._speaker, good[:room]) if good else ())
+        answers = iter(await self._judge(good[:room]) if good else ())
         for address in wanted:
             if isinstance(address, Objection):
                 self.object(address)
@@ -231,6 +233,12 @@ class Session(Connection):
             else:
                 self._transaction.recipients.append(Recipient(address, route))
                 self.say(r.RECIPIENT_OK)
+
+    async def _judge(self, addresses: list[str]) -> list[Answer]:
+        transaction = self._transaction
+        return await self.service.policy.recipients(
+            self._speaker, addresses, reverse_path=transaction.mail_from or "", size=transaction.size
+        )
 
     def _next_rcpt(self) -> str | Objection | None:
         try:
@@ -269,14 +277,17 @@ class Session(Connection):
 
     async def _take(self, data: bytes, trace_id: str) -> None:
         """Hand the message over; the positive reply is said after accept returned, that is after COMMIT."""
-        await self.service.policy.author(self._speaker, authors(data))
         transaction = self._transaction
+        reverse_path, recipients = transaction.mail_from or "", tuple(transaction.recipients)
+        content = await self.service.policy.content(self._speaker, reverse_path, recipients, data)
         envelope = Envelope(
-            transaction.mail_from or "",
-            tuple(transaction.recipients),
+            reverse_path,
+            recipients,
             self._source(transaction.smtp_utf8),
             clock.now(),
             trace_id,
+            turn=content.turn,
+            unproven=content.unproven,
         )
         accepted = await self.service.acceptor.accept(envelope, data)
         self._log.info(

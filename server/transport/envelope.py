@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from server.mailbox.model import INBOX_ID, Route
+from server.transport.conversation.turn import Turn
 
 
 class SourceKind(StrEnum):
@@ -84,7 +85,8 @@ class Envelope:
     """`reverse_path` is "" for the null sender (RFC 5321 §4.5.5). `trace_id` is the session's name in logs.
 
     `envelope_id` is ENVID as it was given (xtext); `returned` None when not given; `require_tls` RFC 8689;
-    `not_before` until when another operator's copy is held (RFC 4865).
+    `not_before` until when another operator's copy is held (RFC 4865). What policy found in the content: `turn` in the
+    conversation with a patient; `unproven` domains of From and Sender that the forwarding peer is not listed for.
     """
 
     reverse_path: str
@@ -98,6 +100,8 @@ class Envelope:
     utf8: bool = False
     require_tls: bool = False
     not_before: datetime | None = None
+    turn: Turn | None = None
+    unproven: tuple[str, ...] = ()
 
     @property
     def local(self) -> tuple[Recipient, ...]:

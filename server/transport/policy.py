@@ -1,45 +1,69 @@
-"""May this sender write here? One answer for each recipient, one for the sender, one for the authors in the header.
+"""May this sender write here? One answer for the sender, one for each recipient, one for the content.
 
 Who speaks is a Principal (a mailbox that signed in) or a Peer (another operator, by its certificate):
-- A principal writes as its own mailbox: reverse-path, From and Sender are addresses of that mailbox (RFC 6409 §6.1;
-  peers that did not compare them let anybody write as anybody). The null reverse-path is for receipts (RFC 8098 §3).
-- A peer writes for the domains that the trust space lists under its certificate's subject, in reverse-path, From and
-  Sender.
-- A patient writes only to those who wrote to the patient (conversation).
-- Recipients are mailboxes of this instance; relay to other operators is not built yet, so their domains have no route.
+- A principal writes as its own mailbox: reverse-path, and every author in the header (RFC 6409 §6.1; peers that did not
+  compare them let anybody write as anybody).
+- A peer writes for the domains that the trust space lists under its certificate's subject, in reverse-path and authors.
+  It delivers to mailboxes here and relays nothing through us.
+- The null reverse-path is for receipts and reports (RFC 5321 §4.5.5, RFC 8098 §3).
+- Towards patients, and from them, the rules of the conversation hold (server.transport.conversation).
 
-Addresses are looked up by keyed token: none of this needs a private key.
+Addresses are looked up by keyed token: none of this needs a private key. MAIL asks the database nothing where the
+sender is the address that signed in; all recipients that come together are one question; DATA asks only when a patient
+answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
+import structlog
 
 from crypto.edge import EdgeKeys
-from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused
+from directory.identifiers import has_ins_form, is_ins
+from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
+from server.base.log import Pseudonyms
 from server.base.settings import Settings
 from server.identity.model import Principal
 from server.mail.addresses import normalise, valid
 from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.mailbox.routes import routes
-from server.transport.conversation.contacts import open_among
+from server.transport import heading
+from server.transport.conversation.turn import Turn, is_muted, turn
+from server.transport.envelope import Recipient, Remote
+from server.transport.standing import NOBODY, Standing, standings
+from server.transport.unknown import UnknownRecipients, this_hour
 from server.trust.members import Peer
 from server.trust.space import TrustSpace
 
 Speaker = Principal | Peer
+Answer = Route | Remote | CaduceeError
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What policy found in a message it allows: its turn in a conversation with patients, and the domains of From and
+    Sender that the forwarding peer is not listed for (relay.forwarders = "mark")."""
+
+    turn: Turn | None = None
+    unproven: tuple[str, ...] = ()
 
 
 class Policy:
     """The rules of one instance."""
 
-    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys, settings: Settings) -> None:
-        """Raises DistinguishedNameError: `trust.members` names somebody in a way that cannot be read."""
+    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys, settings: Settings, trust: TrustSpace) -> None:
         self._pool = pool
         self._edge = edge
+        self._settings = settings
         self._local = settings.local_domains
-        self._trust = TrustSpace(settings.trust.members)
+        self._patients = settings.patient_domains
+        self._trust = trust
+        self._unknown = UnknownRecipients(pool, Pseudonyms(edge.pseudonym), settings.relay.unknown_per_hour)
 
     async def sender(self, who: Speaker, reverse_path: str) -> None:
         """May `who` use this reverse-path ("" is the null one)?
@@ -47,63 +71,180 @@ class Policy:
         Raises Refused SENDER_NOT_YOURS or PEER_NOT_TRUSTED, ProtocolViolation BAD_ADDRESS.
         """
         if not reverse_path:
+            if isinstance(who, Peer) and not self._trust.domains_of(who.subject):
+                raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not in the trust space.")
             return
         if not valid(reverse_path):
             raise ProtocolViolation(Reason.BAD_ADDRESS, "The reverse-path is no address.")
-        await self._speaks_as(who, [reverse_path])
+        if isinstance(who, Principal):
+            await self._speaks_as(who, {normalise(reverse_path)})
+        elif not self._trust.may_speak_for(who.subject, _domain(normalise(reverse_path))):
+            raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not listed for the sender's domain.")
 
-    async def author(self, who: Speaker, addresses: Sequence[str]) -> None:
-        """May `who` write as all of these (From and Sender of one message)? At least one is needed.
+    # Recipients
 
-        Raises like `sender`, and Refused MALFORMED when there is no author at all.
-        """
-        if not addresses:
-            raise Refused(Reason.MALFORMED, "The message has no From with an address.")
-        await self._speaks_as(who, addresses)
-
-    async def recipients(self, who: Speaker, addresses: Sequence[str]) -> list[Route | CaduceeError]:
+    async def recipients(
+        self, who: Speaker, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0
+    ) -> list[Answer]:
         """For each address, in order, where it leads or why not: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED, NO_ROUTE,
-        NO_CONVERSATION, BAD_ADDRESS. Two questions to the database at most, however many addresses.
+        NO_RELAY, NO_CONVERSATION, BAD_ADDRESS, BAD_PATIENT_ADDRESS, MAIL_OPPOSED, MAILBOX_FULL, TOO_LARGE_FOR_PATIENT,
+        TOO_MANY_UNKNOWN. `size` is what MAIL said, 0 for nothing. One question to the database for all of them.
         """
-        asked = [self._normalised(address) for address in addresses]
-        known = [address for address in asked if isinstance(address, str)]
-        here = [address for address in known if self._domain(address) in self._local]
-        found = await routes(self._pool, self._edge, here) if here else {}
-        contacts: frozenset[str] | None = None
-        if isinstance(who, Principal) and who.kind == OwnerKind.PATIENT:
-            contacts = await open_among(self._pool, self._edge, who.owner_id, known)
-        return [self._answer(address, found, contacts) for address in asked]
+        asked = [self._checked(address) for address in addresses]
+        patient = _patient(who)
+        looked_up = [
+            address
+            for address in asked
+            if isinstance(address, str) and (patient is not None or _domain(address) in self._local)
+        ]
+        limits, hour = self._unknown.limits(who, reverse_path), this_hour()
+        found: Mapping[str, Standing] = {}
+        before: Mapping[str, int] = {}
+        if looked_up:
+            found, before = await standings(
+                self._pool, self._edge, looked_up, patient=patient, counted=list(limits), hour=hour
+            )
+        of_patient = patient is not None or _domain(normalise(reverse_path)) in self._patients
+        asks = _Asks(who, patient is not None, of_patient, size)
+        left, unknown = self._unknown.left(limits, before), 0
+        answers: list[Answer] = []
+        for address in asked:
+            answer = address if isinstance(address, CaduceeError) else self._answer(asks, address, found)
+            here = isinstance(address, str) and address in found
+            if here and unknown >= left and patient is None:
+                answer = TryLater(Reason.TOO_MANY_UNKNOWN, "Too many unknown recipients were asked for.")
+            elif isinstance(answer, CaduceeError) and answer.reason is Reason.UNKNOWN_RECIPIENT:
+                unknown += 1
+            answers.append(answer)
+        if unknown:
+            await self._unknown.count(limits, hour, unknown)
+            if unknown >= left:
+                log.warning("unknown_recipients_limited", by=list(limits))
+        return answers
 
-    async def recipient(self, who: Speaker, address: str) -> Route:
+    async def recipient(self, who: Speaker, address: str) -> Route | Remote:
         """Where one address leads. Raises what `recipients` answers."""
         (answer,) = await self.recipients(who, [address])
         if isinstance(answer, CaduceeError):
             raise answer
         return answer
 
-    def _answer(
-        self, address: str | CaduceeError, found: dict[str, Route], contacts: frozenset[str] | None
-    ) -> Route | CaduceeError:
-        if isinstance(address, CaduceeError):
-            return address
-        # The same answer for every stranger: a patient must not learn who has a mailbox here.
-        if contacts is not None and address not in contacts:
+    def _answer(self, asks: _Asks, address: str, found: Mapping[str, Standing]) -> Answer:
+        domain, standing = _domain(address), found.get(address, NOBODY)
+        if asks.is_patient and not self._may_answer(domain, standing):
+            # The same answer for every stranger: a patient must not learn who has a mailbox here.
             return Refused(Reason.NO_CONVERSATION, "A patient may write only to those who wrote first.")
-        if self._domain(address) not in self._local:
-            return Refused(Reason.NO_ROUTE, "Relay to other operators is not configured.")
-        route = found.get(address)
+        if domain not in self._local:
+            return self._elsewhere(asks, domain)
+        route = standing.route
         if route is None:
             return Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
         if route.state is OwnerState.CLOSED:
             return Refused(Reason.RECIPIENT_CLOSED, "This mailbox is closed.")
+        if route.kind is OwnerKind.PATIENT and asks.of_patient:
+            return Refused(Reason.NO_CONVERSATION, "Patients do not write to each other.")
+        if standing.refuses_mail:
+            return Refused(Reason.MAIL_OPPOSED, "The holder of this mailbox does not take messages.")
+        quota = self._settings.transport.quota_bytes if standing.quota is None else standing.quota
+        if quota and standing.used + asks.size > quota:
+            return Refused(Reason.MAILBOX_FULL, "This mailbox is full.")
+        if route.kind is OwnerKind.PATIENT and asks.size > self._settings.transport.max_patient_bytes:
+            return _too_large_for_a_patient()
         return route
 
-    async def _speaks_as(self, who: Speaker, addresses: Sequence[str]) -> None:
-        names = {normalise(address) for address in addresses}
-        if isinstance(who, Peer):
-            if not all(self._trust.may_speak_for(who.subject, self._domain(name)) for name in names):
-                raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not listed for the sender's domain.")
-            return
+    def _may_answer(self, domain: str, standing: Standing) -> bool:
+        if domain in self._patients:
+            return False
+        # A pharmacy's patients may begin (référentiel: the exception for officines).
+        return standing.answerable or (standing.open_to_patients and standing.route is not None)
+
+    def _elsewhere(self, asks: _Asks, domain: str) -> Answer:
+        if isinstance(asks.who, Peer):
+            return Refused(Reason.NO_RELAY, "This recipient is not ours, and another operator's mail is not relayed.")
+        if not self._trust.lists(domain):
+            return Refused(Reason.NO_ROUTE, "This domain is not in the trust space.")
+        if domain in self._patients and asks.size > self._settings.transport.max_patient_bytes:
+            return _too_large_for_a_patient()
+        return Remote(domain)
+
+    def _checked(self, address: str) -> str | CaduceeError:
+        """The normalised address, or what is wrong with it whoever may have it: said before anything is looked up."""
+        if not valid(address):
+            return ProtocolViolation(Reason.BAD_ADDRESS, "This is no address.")
+        name, _, domain = normalise(address).rpartition("@")
+        if domain in self._patients and not self._names_a_patient(name.upper()):
+            return Refused(Reason.BAD_PATIENT_ADDRESS, "A patient's address begins with the INS and its key.")
+        return f"{name}@{domain}"
+
+    def _names_a_patient(self, name: str) -> bool:
+        # RFC 5321 §4.5.1: postmaster is an address of every domain.
+        control = self._settings.transport.ins_control
+        return control == "none" or name == "POSTMASTER" or (is_ins(name) if control == "key" else has_ins_form(name))
+
+    # Content
+
+    async def content(self, who: Speaker, reverse_path: str, recipients: Sequence[Recipient], data: bytes) -> Content:
+        """May `who` send this message to these recipients, all of whom `recipients` allowed?
+
+        Raises Refused: MALFORMED (no author, or one that cannot be read), SENDER_NOT_YOURS, PEER_NOT_TRUSTED,
+        REPORTS_ONLY, TOO_LARGE_FOR_PATIENT, NO_CONVERSATION, NOT_ANSWERABLE.
+        """
+        head = heading.read(data)
+        if not head.authors:
+            raise Refused(Reason.MALFORMED, "The message has no From with an address.")
+        authors = {normalise(address) for address in head.authors}
+        if isinstance(who, Principal):
+            await self._speaks_as(who, authors)
+            unproven: tuple[str, ...] = ()
+        else:
+            unproven = self._unproven(who, reverse_path, authors)
+        if not reverse_path and not head.is_report:
+            raise Refused(Reason.REPORTS_ONLY, "The null reverse-path is for receipts and reports.")
+        patient = _patient(who)
+        if patient is not None and head.answers and await is_muted(self._pool, self._edge, patient, head.answers):
+            raise Refused(Reason.NOT_ANSWERABLE, "This message takes no answer.")
+        to_patients = [one for one in recipients if self._is_patient(one)]
+        if not to_patients:
+            return Content(unproven=unproven)
+        if len(data) > self._settings.transport.max_patient_bytes:
+            raise _too_large_for_a_patient()
+        if any(_domain(author) in self._patients for author in authors):
+            raise Refused(Reason.NO_CONVERSATION, "Patients do not write to each other.")
+        if unproven or not reverse_path:  # who is not proven to have written opens and ends nothing, nor does a report
+            return Content(unproven=unproven)
+        return Content(turn(self._edge, head, self._is_answerable))
+
+    def _unproven(self, peer: Peer, reverse_path: str, authors: set[str]) -> tuple[str, ...]:
+        """Domains of the authors that the peer does not speak for. Raises Refused(PEER_NOT_TRUSTED) unless it may."""
+        domains = {_domain(author) for author in authors}
+        unproven = sorted(one for one in domains if not self._trust.may_speak_for(peer.subject, one))
+        marks = self._settings.relay.forwarders == "mark" and bool(reverse_path)
+        # A forwarder passes on what members wrote; nobody else has an author here.
+        if unproven and not (marks and all(self._is_member(domain) for domain in unproven)):
+            raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not listed for the authors' domains.")
+        return tuple(unproven)
+
+    def _is_answerable(self, address: str) -> bool:
+        """Whether a patient may be given this correspondent: a member of the trust space, and no patient."""
+        domain = _domain(address)
+        return self._is_member(domain) and domain not in self._patients
+
+    def answered(self, who: Principal, named: Sequence[str]) -> str | None:
+        """Whom an answer goes to, normalised: of Reply-To and From, in this order, the first that may be answered."""
+        may = (
+            self._is_answerable if who.kind == OwnerKind.PATIENT else lambda address: self._is_member(_domain(address))
+        )
+        return next((address for address in map(normalise, named) if may(address)), None)
+
+    def _is_member(self, domain: str) -> bool:
+        return domain in self._local or self._trust.lists(domain)
+
+    def _is_patient(self, recipient: Recipient) -> bool:
+        if isinstance(recipient.route, Remote):
+            return recipient.route.domain in self._patients
+        return recipient.route.kind is OwnerKind.PATIENT
+
+    async def _speaks_as(self, who: Principal, names: set[str]) -> None:
         others = names - {who.address}
         if not others:
             return
@@ -112,12 +253,25 @@ class Policy:
         if any(name not in found or found[name].owner_id != who.owner_id for name in others):
             raise Refused(Reason.SENDER_NOT_YOURS, "The sender is not the mailbox that signed in.")
 
-    @staticmethod
-    def _normalised(address: str) -> str | CaduceeError:
-        if not valid(address):
-            return ProtocolViolation(Reason.BAD_ADDRESS, "This is no address.")
-        return normalise(address)
 
-    @staticmethod
-    def _domain(address: str) -> str:
-        return address.rpartition("@")[2]
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """Who asks for recipients. `is_patient`: a patient of ours; `of_patient`: of ours or of another operator."""
+
+    who: Speaker
+    is_patient: bool
+    of_patient: bool
+    size: int
+
+
+def _patient(who: Speaker) -> int | None:
+    """The owner number of a patient who speaks."""
+    return who.owner_id if isinstance(who, Principal) and who.kind == OwnerKind.PATIENT else None
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _too_large_for_a_patient() -> Refused:
+    return Refused(Reason.TOO_LARGE_FOR_PATIENT, "The message is too large for a patient's mailbox.")

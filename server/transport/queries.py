@@ -11,7 +11,8 @@ from __future__ import annotations
 #   held      would have been taken but for another recipient of the message that is missing or closed
 # Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
 # $1-$7 messages; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19 today's slot; $20 the slots of five
-# days; $21 fingerprints whose 250 is known to have arrived, to be forgotten.
+# days; $21 fingerprints whose 250 is known to have arrived, to be forgotten; $22-$24 what each copy changes of a
+# patient's right to answer (conversation.turn). Of one sender's messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
     DELETE FROM accepted WHERE slot = ANY($20::smallint[]) AND fingerprint = ANY($21::bytea[])
@@ -23,8 +24,9 @@ WITH forgotten AS (
            EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($20::smallint[]) AND x.fingerprint = a.fingerprint
                       AND x.accepted_at > now() - interval '5 days') AS repeated
       FROM unnest($8::int[], $9::bigint[], $10::int[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[],
-                  $15::bytea[], $22::bytea[])
-           WITH ORDINALITY AS a(n, owner_id, folder_id, key, fingerprint, actor, detail, key_id, contact, position)
+                  $15::bytea[], $22::bytea[], $23::bytea[], $24::boolean[])
+           WITH ORDINALITY AS a(n, owner_id, folder_id, key, fingerprint, actor, detail, key_id, contact, sender, muted,
+                                position)
       LEFT JOIN owner o ON o.owner_id = a.owner_id
       LEFT JOIN folder_state s ON s.owner_id = a.owner_id AND s.folder_id = a.folder_id
 ), whole AS (
@@ -79,9 +81,20 @@ WITH forgotten AS (
     INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
     SELECT 1, 'message-accepted', owner_id, actor, key_id, detail FROM taken
 ), opened AS (
-    INSERT INTO contact (owner_id, token)
-    SELECT DISTINCT owner_id, contact FROM taken WHERE contact IS NOT NULL ORDER BY owner_id, contact
-    ON CONFLICT (owner_id, token) DO NOTHING
+    INSERT INTO contact (owner_id, token, sender, ended_at)
+    SELECT DISTINCT t.owner_id, t.contact, t.sender, CASE WHEN t.muted THEN now() END FROM taken t
+     WHERE t.contact IS NOT NULL
+       AND (t.muted OR NOT EXISTS (SELECT FROM taken later WHERE later.owner_id = t.owner_id AND later.sender = t.sender
+                                      AND later.contact IS NULL AND later.position > t.position))
+     ORDER BY t.owner_id, t.contact, t.sender
+    ON CONFLICT (owner_id, token, sender) DO NOTHING
+), turned AS (
+    UPDATE contact c SET ended_at = CASE WHEN t.contact IS NULL THEN now() END
+      FROM (SELECT DISTINCT ON (owner_id, sender) owner_id, sender, contact FROM taken
+             WHERE sender IS NOT NULL AND NOT muted ORDER BY owner_id, sender, position DESC) AS t
+     WHERE c.owner_id = t.owner_id AND c.sender = t.sender
+       AND CASE WHEN t.contact IS NULL THEN c.ended_at IS NULL
+                ELSE c.token = t.contact AND c.ended_at IS NOT NULL END
 ), to_file AS (
     INSERT INTO intake (owner_id, content_id, received_at)
     SELECT owner_id, content_id, internaldate FROM placed WHERE kind = 'PATIENT'
@@ -144,6 +157,26 @@ SELECT a.queue_id, CASE WHEN t.queue_id IS NULL THEN 'repeated' ELSE 'queued' EN
 # Today's key of the queue, or the newest before it.
 QUEUE_KEY = "SELECT key_id, day, public_key, proof FROM queue_key WHERE day <= $1 ORDER BY day DESC LIMIT 1"
 ADD_QUEUE_PIECE = "INSERT INTO queue_piece (queue_id, number, data) VALUES ($1, $2, $3)"
+
+# All that RCPT asks of the addresses with these tokens ($1): where each leads, how full the mailbox is, whether the
+# patient $2 may write there (some row of that correspondent is open and the patient closed none), and how often those
+# named in $3 have asked for unknown ones in the hour $4.
+RECIPIENTS = """
+SELECT t.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key, o.refuses_mail, o.open_to_patients,
+       o.quota_bytes,
+       (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = a.owner_id) AS used,
+       (SELECT bool_or(c.ended_at IS NULL) AND bool_and(c.closed_at IS NULL) FROM contact c
+         WHERE c.owner_id = $2 AND c.token = t.token) AS answerable,
+       ARRAY(SELECT coalesce(y.count, 0) FROM unnest($3::text[]) WITH ORDINALITY AS n(name, place)
+               LEFT JOIN tally y ON y.kind = 'unknown' AND y.name = n.name AND y.hour = $4 ORDER BY n.place) AS unknown
+  FROM unnest($1::bytea[]) AS t(token) LEFT JOIN address a USING (token) LEFT JOIN owner o USING (owner_id)
+"""
+# In order, so that two never deadlock.
+ADD_TALLIES = """
+INSERT INTO tally AS t (kind, name, hour, count)
+SELECT kind, name, $3, count FROM unnest($1::text[], $2::text[], $4::int[]) AS n(kind, name, count) ORDER BY kind, name
+ON CONFLICT (kind, name, hour) DO UPDATE SET count = t.count + excluded.count
+"""
 
 # A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"

@@ -10,7 +10,6 @@ from datetime import datetime
 
 import asyncpg
 
-from crypto.blind_index import token
 from crypto.edge import EdgeKeys
 from crypto.sealing import message_info, seal
 from crypto.smime.anchors import TrustAnchors
@@ -24,12 +23,11 @@ from server.mail import trace
 from server.mail.addresses import normalise
 from server.mail.dsn import Action, Notification, RecipientStatus, notification
 from server.mailbox.content import Prepared, prepare
-from server.mailbox.model import OwnerKind, OwnerState, Route
+from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import routes
-from server.mailbox.understand import Understood, understand
+from server.mailbox.understand import understand
 from server.transport import queued
 from server.transport.commit import Copy, Item
-from server.transport.conversation.correspondent import correspondent
 from server.transport.envelope import Envelope, Notify, Recipient, Remote, Source, SourceKind
 from server.transport.queued import Outbound, QueueKeys
 
@@ -74,7 +72,7 @@ class Sealer:
         if envelope.local:
             marked = understood.marked(self._trace(envelope, verdict), self._settings.domain)
             prepared = prepare(marked.data, marked.summary(), self._edge.salts)
-            copies = self._copies(envelope, prepared, fingerprints, verdict, self._contact(envelope, understood))
+            copies = self._copies(envelope, prepared, fingerprints, verdict)
         if envelope.remote:
             outbound = self._outbound(envelope, data, fingerprints[-1], verdict)
         return Item(prepared, envelope.received_at, copies, outbound), verdict
@@ -99,7 +97,6 @@ class Sealer:
         prepared: Prepared,
         fingerprints: list[bytes],
         verdict: Verdict,
-        contact: bytes | None,
     ) -> tuple[Copy, ...]:
         copies: dict[int, Copy] = {}
         for recipient, fingerprint in zip(envelope.recipients, fingerprints, strict=False):
@@ -119,20 +116,9 @@ class Sealer:
                 signature=verdict.status,
             )
             key = seal(recipient.route.public_key, prepared.message_key, info)
-            opened = contact if recipient.route.kind is OwnerKind.PATIENT else None
-            copies[owner_id] = Copy(owner_id, recipient.folder_id, key, fingerprint, event, opened)
+            taken = envelope.turn if recipient.route.kind is OwnerKind.PATIENT else None
+            copies[owner_id] = Copy(owner_id, recipient.folder_id, key, fingerprint, event, taken)
         return tuple(copies.values())
-
-    def _contact(self, envelope: Envelope, understood: Understood) -> bytes | None:
-        """Token of whom a patient among the recipients may answer; what the server itself writes is not answered."""
-        patients = any(
-            isinstance(recipient.route, Route) and recipient.route.kind is OwnerKind.PATIENT
-            for recipient in envelope.recipients
-        )
-        if not patients or envelope.source.kind is SourceKind.LOCAL:
-            return None
-        address = correspondent(understood.message, understood.data, self._settings.patient_domain)
-        return None if address is None else token(self._edge.address, address)
 
     def fingerprints(self, envelope: Envelope, data: bytes) -> list[bytes]:
         """One for each recipient: keyed hash of client, reverse-path, recipient and the SHA-256 of the bytes.
@@ -151,7 +137,7 @@ class Sealer:
         """What final delivery puts on top: Return-Path, Authentication-Results, Received."""
         return (
             trace.return_path(envelope.reverse_path)
-            + trace.authentication_results(self._settings.domain, verdict.to_json())
+            + trace.authentication_results(self._settings.domain, verdict.to_json(), envelope.unproven)
             + self._received(envelope)
         )
 

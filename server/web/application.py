@@ -21,6 +21,7 @@ from server.mailbox.store import Store
 from server.record.record import Record
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
+from server.trust.space import TrustSpace
 from server.web.guard import Guard
 from server.web.language import WORDS
 from server.web.pages import attachment, home, listing, message, public, record, reply, sessions
@@ -44,7 +45,7 @@ async def open_services(context: Context) -> Services:
         pool=context.pool,
         edge=context.edge,
         audit=Audit(context.edge),
-        policy=Policy(context.pool, context.edge, context.settings),
+        policy=Policy(context.pool, context.edge, context.settings, TrustSpace(context.settings.trust.members)),
         store=Store(context.pool, context.edge, context.keyring, context.anchors),
         sessions=Sessions(context.pool, context.edge),
         record=Record(context.pool),

@@ -48,11 +48,20 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.NO_CONVERSATION: Problem(
         422, "Vous pouvez seulement répondre aux professionnels qui vous ont écrit.", "business-rule"
     ),
+    Reason.NO_RELAY: _UNWRITABLE,
+    Reason.NOT_ANSWERABLE: Problem(422, "Ce message n’attend pas de réponse.", "business-rule"),
+    Reason.BAD_PATIENT_ADDRESS: _UNWRITABLE,
+    Reason.MAIL_OPPOSED: Problem(422, "Ce destinataire ne souhaite pas recevoir de messages.", "business-rule"),
+    Reason.TOO_MANY_UNKNOWN: Problem(429, "Trop d’adresses inconnues. Réessayez dans une heure.", "throttled"),
     Reason.TOO_MANY_RECIPIENTS: Problem(422, "Il y a trop de destinataires.", "too-costly"),
     Reason.MAILBOX_FULL: Problem(422, "La boîte du destinataire est pleine.", "business-rule"),
     Reason.SENDER_NOT_YOURS: _FORBIDDEN,
     Reason.BAD_ADDRESS: _UNWRITABLE,
+    Reason.REPORTS_ONLY: _FORBIDDEN,
     Reason.TOO_LARGE: Problem(413, "C’est trop volumineux.", "too-long"),
+    Reason.TOO_LARGE_FOR_PATIENT: Problem(
+        413, "C’est trop volumineux pour la boîte d’un patient. Allégez les pièces jointes.", "too-long"
+    ),
     Reason.BARE_LINE_ENDING: _BAD_REQUEST,
     Reason.SIGNATURE_REQUIRED: Problem(422, "Une signature est nécessaire.", "business-rule"),
     Reason.MALFORMED: _BAD_REQUEST,

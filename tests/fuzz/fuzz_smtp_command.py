@@ -9,7 +9,7 @@ from __future__ import annotations
 from server.base import limits
 from server.base.errors import CaduceeError
 from server.smtp import commands, sasl
-from server.transport.authors import authors
+from server.transport import heading
 
 
 def fuzz(data: bytes) -> None:
@@ -44,9 +44,11 @@ def _sign_in(data: bytes) -> None:
 
 def _header(data: bytes) -> None:
     try:
-        named = authors(data)
+        head = heading.read(data)
     except CaduceeError:
         return
-    for address in named:
+    for address in head.authors:
         assert "@" in address
-        assert "\r\n" not in address
+    for text in (*head.authors, head.reply_to, head.message_id, head.answers):
+        assert "\r\n" not in text
+    assert head.writer in ("", *head.authors)

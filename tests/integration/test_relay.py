@@ -36,7 +36,7 @@ async def test_a_listed_operator_delivers(world: World, pki: Path, anchors: Trus
         assert "auth" not in client.smtp.esmtp_features
         assert await client.sendmail(PEER, [PHARMACY], LETTER) == {}
         await client.mail(PEER)
-        assert (await client.say("RCPT TO:<someone@autre.fr>"))[1].startswith("5.1.2")
+        assert (await client.say("RCPT TO:<someone@autre.fr>"))[1].startswith("5.7.1")
         await client.close()
     (text,) = await world.texts(PHARMACY)
     assert text.endswith(LETTER)
@@ -47,10 +47,9 @@ async def test_it_speaks_for_its_own_domains_alone(world: World, pki: Path, anch
     async with post(world, pki, anchors, "relay", {PEER_DOMAIN: [subject(pki)]}) as relay:
         client = await relay.client(certificate="organisation")
         for foreign in ("dr@autre.fr", DOCTOR):
-            assert await client.say(f"MAIL FROM:<{foreign}>") == (
-                550,
-                "5.7.1 your certificate is not one that is trusted for the sender's domain",
-            )
+            code, text = await client.say(f"MAIL FROM:<{foreign}>")
+            assert code == 550
+            assert "5.7.1 the white list does not give your certificate for the sender's domain" in text
         for sender in (PEER, ""):
             await client.mail(sender)
             await client.rcpt(PHARMACY)

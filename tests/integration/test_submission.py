@@ -16,12 +16,14 @@ from crypto.smime.anchors import TrustAnchors
 from server.base import clock
 from server.db.credentials import SUPERUSER
 from server.mailbox.create import close
+from server.smtp import reply_codes as r
 from server.smtp.service import Budget
 from tests.programs import need
 from tests.smtp_edge import Post, make_pki, post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
+REFUSED = r.NO_CONVERSATION.text.split("\n")  # French, then English
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +116,8 @@ async def test_a_patient_answers_and_never_begins(world: World, submission: Post
     answer = message().replace(DOCTOR.encode(), PATIENT.encode(), 1)
     await patient.mail(PATIENT)
     for stranger in (DOCTOR, "nobody@msg.exemple.fr", "someone@autre.fr"):
-        assert await patient.say(f"RCPT TO:<{stranger}>") == (
-            550,
-            "5.7.1 a patient may write only to those who wrote first",
-        )
+        code, text = await patient.say(f"RCPT TO:<{stranger}>")
+        assert (code, text) == (r.NO_CONVERSATION.code, "\n".join(f"5.7.1 {line}" for line in REFUSED))
     await patient.rset()
     doctor = await submission.client(DOCTOR)
     await doctor.sendmail(DOCTOR, [PATIENT], message())

@@ -1,7 +1,7 @@
-"""The statement on patients' contacts. A contact is opened by the transaction that delivers (transport.queries.ACCEPT),
-and whoever writes again after the patient closed it does not open it: closing is the patient's word."""
+"""The statements on a patient's right to answer. It is given and ended by the transaction that delivers
+(transport.queries.ACCEPT) and asked for at RCPT (transport.queries.RECIPIENTS)."""
 
 from __future__ import annotations
 
-# Which of these correspondents wrote to the patient and may be answered.
-OPEN_AMONG = "SELECT token FROM contact WHERE owner_id = $1 AND token = ANY($2::bytea[]) AND closed_at IS NULL"
+# Whether this one message takes no answer: such a row is ended from the start, and no address has its token.
+IS_MUTED = "SELECT EXISTS (SELECT FROM contact WHERE owner_id = $1 AND token = $2 AND ended_at IS NOT NULL)"

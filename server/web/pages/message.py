@@ -14,6 +14,7 @@ from server.mail.summary import Summary
 from server.mailbox.model import Flag
 from server.mailbox.store import Mailbox as Opened
 from server.record.access import Act
+from server.transport.heading import takes_no_answer
 from server.web.pages.attachment import opens_here
 from server.web.pages.place import find
 from server.web.parts import attachments, bodies, decoded_size, name_of
@@ -89,7 +90,9 @@ async def message(
             )
             for part in attachments(summary)
         ],
-        may_answer=sender is not None and sender.address != visitor.identity.address,
+        may_answer=sender is not None
+        and sender.address != visitor.identity.address
+        and not (visitor.is_patient and takes_no_answer(summary.header)),
     )
 
 

@@ -23,6 +23,7 @@ from server.mail.summary import Summary
 from server.mailbox.model import Flag
 from server.record.access import Act
 from server.transport.envelope import Envelope, Recipient, Source, SourceKind
+from server.transport.heading import takes_no_answer
 from server.web.pages.place import find
 from server.web.plain_text import clean, clean_line
 from server.web.problems import problem_of
@@ -45,7 +46,7 @@ async def write(request: Request, folder_id: int, uid: int, visitor: Visitor = D
     visitor.may(Act.ANSWER_MESSAGE).require()
     row, summary = await find(visitor, folder_id, uid)
     await visitor.mailbox.content_read(visitor.identity.address, [row.content_id], "web reply")
-    return _form(request, folder_id, uid, summary, _new_sending())
+    return _form(request, visitor, folder_id, uid, summary, _new_sending())
 
 
 @router.post("/messages/{folder_id}/{uid}/reponse")
@@ -57,23 +58,24 @@ async def send(request: Request, folder_id: int, uid: int, visitor: Visitor = De
     sending, text = fields.get("envoi", ""), clean(fields.get("texte", ""))
     say = words_of(request).say
     if not text.strip():
-        return _form(request, folder_id, uid, summary, sending, error=say("Écrivez votre message avant de l’envoyer."))
+        error = say("Écrivez votre message avant de l’envoyer.")
+        return _form(request, visitor, folder_id, uid, summary, sending, error=error)
     if len(text) > WEB_REPLY_CHARACTERS:
         error = say("Votre message est trop long. Raccourcissez-le, puis recommencez.")
-        return _form(request, folder_id, uid, summary, sending, text=text, error=error)
+        return _form(request, visitor, folder_id, uid, summary, sending, text=text, error=error)
     try:
         await _deliver(request, visitor, summary, text, sending)
     except (Refused, TryLater) as refusal:
         # What was written is never lost: the form comes back with it, and says why.
         error, status = say(problem_of(refusal).sentence), problem_of(refusal).status
-        return _form(request, folder_id, uid, summary, sending, text=text, error=error, status=status)
+        return _form(request, visitor, folder_id, uid, summary, sending, text=text, error=error, status=status)
     await visitor.mailbox.store(folder_id, [uid], "add", Flag.ANSWERED)
     return RedirectResponse(f"/messages/{folder_id}/{uid}?envoyee=1", 303)
 
 
 async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: str, sending: str) -> None:
     room = services(request)
-    principal, address = visitor.principal, answered_address(summary)
+    principal, address = visitor.principal, _answered(request, visitor, summary)
     sent_at, name = _read_sending(sending)
     await room.policy.sender(principal, principal.address)
     route = await room.policy.recipient(principal, address)
@@ -89,12 +91,15 @@ async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: s
             references=summary.references,
         )
     )
+    recipients = (Recipient(address, route),)
+    content = await room.policy.content(principal, principal.address, recipients, data)
     envelope = Envelope(
         reverse_path=principal.address,
-        recipients=(Recipient(address, route),),
+        recipients=recipients,
         source=Source(SourceKind.WEB, principal.address, principal=principal.owner_id, protocol="HTTPS"),
         received_at=clock.now(),
         trace_id=trace_id(),
+        turn=content.turn,
     )
     accepted = await room.acceptor.accept(envelope, data)
     if not accepted.repeated:
@@ -102,17 +107,23 @@ async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: s
         await visitor.mailbox.append(sent.folder_id, data, Flag.SEEN)
 
 
-def answered_address(summary: Summary) -> str:
-    """Whom an answer goes to: Reply-To when there is one (RFC 5322 §3.6.2), else From. Raises Refused(BAD_ADDRESS)."""
-    people = summary.reply_to or summary.from_
-    if not people or not valid(people[0].address):
+def _answered(request: Request, visitor: Visitor, summary: Summary) -> str:
+    """Whom an answer goes to: Reply-To when there is one (RFC 5322 §3.6.2) that may be, else From.
+
+    Raises Refused: BAD_ADDRESS, NOT_ANSWERABLE.
+    """
+    if visitor.is_patient and takes_no_answer(summary.header):
+        raise Refused(Reason.NOT_ANSWERABLE, "This message takes no answer.")
+    named = [people[0].address for people in (summary.reply_to, summary.from_) if people and valid(people[0].address)]
+    address = services(request).policy.answered(visitor.principal, named)
+    if address is None:
         raise Refused(Reason.BAD_ADDRESS, "The message names nobody to answer.")
-    return normalise(people[0].address)
+    return address
 
 
 def _mailbox(address: str, name: str = "") -> Mailbox:
     found = parse_path(address)
-    if found is None:  # the empty path, which `answered_address` has refused
+    if found is None:  # the empty path, which `_answered` has refused
         raise Refused(Reason.BAD_ADDRESS, "The message names nobody to answer.")
     return found._replace(name=clean_line(name))
 
@@ -125,6 +136,7 @@ def answer_subject(subject: str) -> str:
 
 def _form(
     request: Request,
+    visitor: Visitor,
     folder_id: int,
     uid: int,
     summary: Summary,
@@ -134,8 +146,9 @@ def _form(
     error: str = "",
     status: int = 422,
 ) -> Response:
-    people = summary.reply_to or summary.from_
-    address = answered_address(summary)
+    address = _answered(request, visitor, summary)
+    people = [*summary.reply_to, *summary.from_]
+    name = next((person.name for person in people if normalise(person.address) == address), "")
     return services(request).renderer.page(
         request,
         "reponse.html",
@@ -143,7 +156,7 @@ def _form(
         room="messages",
         folder_id=folder_id,
         uid=uid,
-        name=clean_line(people[0].name) or address,
+        name=clean_line(name) or address,
         address=address,
         subject=answer_subject(summary.subject),
         sending=sending if _SENDING.fullmatch(sending) else _new_sending(),

@@ -58,7 +58,7 @@ async def test_a_fault_of_ours_is_told_without_its_cause() -> None:
     wire = await signed_in(backend)
 
     async def fail(*_: object) -> None:
-        raise RuntimeError("at 10.1.2.3: 280019900100186")
+        raise RuntimeError("at 10.1.2.3: 280019900100182")
 
     backend.mailbox.folders = fail  # type: ignore[method-assign]
     assert await wire.ask(b'a LIST "" *') == b"a NO [SERVERBUG] Something went wrong on our side\r\n"
