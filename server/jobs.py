@@ -20,6 +20,7 @@ from server.identity.sessions.sessions import Sessions
 from server.mailbox.maintenance import Rewrapper, collect_content, fill_key_pool
 from server.mailbox.store import Store
 from server.record.intake import Intake
+from server.transport.alarms import Alarms
 from server.transport.local_queue import LocalQueue
 from server.transport.retention import trim
 
@@ -82,6 +83,7 @@ def tasks(context: Context) -> list[Task]:
         Task("file", 1.0, Intake(store, context.log).some),
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
+        Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),
         Task("forget", 300.0, partial(trim, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),

@@ -64,6 +64,13 @@ class Audit:
         detail = {"actor": actor, "from": reverse_path, "to": list(recipients), **facts}
         return self._event(ACTS, "message-queued", owner_id, actor, detail)
 
+    def message_sent(
+        self, owner_id: int | None, reverse_path: str, recipient: str, outcome: str, **facts: Any
+    ) -> Event:
+        """What became of a recipient at another operator; `outcome`: delivered, failed, expired, or unsure."""
+        detail = {"actor": "sender", "from": reverse_path, "to": recipient, "outcome": outcome, **facts}
+        return self._event(ACTS, "message-sent", owner_id, "sender", detail)
+
     async def content_read(
         self,
         connection: asyncpg.Connection,
@@ -87,6 +94,13 @@ class Audit:
             for owner_id, address in created
         ]
         await write(connection, events)
+
+    async def alarm_raised(
+        self, connection: asyncpg.Connection, owner_id: int | None, kind: str, name: str, count: int, usual: int
+    ) -> None:
+        """A volume was out of the usual; `owner_id` the mailbox where it is ours, `name` a pseudonym or an operator."""
+        detail = {"alarm": kind, "name": name, "count": count, "usual": usual}
+        await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail)
 
     async def signed_in(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str

@@ -8,6 +8,7 @@ MB = 1_000_000  # where a text says "Mo" or "MB"
 
 # TLS. A peer that does not answer our close_notify has what we sent before it; asyncio would wait 30 s.
 TLS_CLOSE_SECONDS = 2
+TLS_UNASKED_BYTES = 4 * MIB  # unsent, when the peer makes TLS itself answer: past all that an edge writes at once
 
 # SMTP. RFC 5321 §4.5.3.1.4 asks for 512 octets a command line, extensions add (AUTH 12288: RFC 4954 §4).
 SMTP_LINE = 12_288
@@ -98,6 +99,11 @@ INTAKE_RETRY_SECONDS = 30  # times the attempts: what it needed may be away
 
 # Misuse and misrouting, counted an hour.
 UNKNOWN_RECIPIENTS_PER_SENDER = 50  # unknown ones a single sender may ask for: an old address book, not a search
+ALARM_WINDOW_HOURS = 24
+ALARM_USUAL_DAYS = 28  # four weeks: a practice's rhythm is the week's
+ALARM_DAYS = 365  # as long as technical traces
+ACQUAINTANCE_DAYS = 400  # who was not written to for a year and a month is a stranger again
+VOLUME_NAMES = 10_000  # senders, mailboxes and pairs counted in memory before they are told to the database
 
 # A worker's memory.
 WORKER_BUFFER_BYTES = 256 * MIB  # messages in flight; past it new mail gets 452 and nothing dies

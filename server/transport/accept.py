@@ -36,6 +36,7 @@ from server.transport import queries, queued
 from server.transport.commit import LOST, Committer, Item, Placed, slots
 from server.transport.envelope import Envelope, Notify, Recipient, Remote
 from server.transport.sealer import Sealer, gone, way_back
+from server.transport.volume import Volume
 
 SEALS_INLINE = 8  # more (0.1 ms each) would hold up the worker's other sessions: they go to a thread
 
@@ -78,6 +79,7 @@ class Acceptor:
         self._sealer = Sealer(edge, self._audit, anchors, settings)
         self._committer = Committer(pool, self._audit)
         self._announcer = Announcer(pool)
+        self._volume = Volume(pool, edge)
 
     async def start(self) -> None:
         """Learn the trail's reader and start the flushers. Raises TryLater, IntegrityError (no reader: not set up)."""
@@ -89,6 +91,7 @@ class Acceptor:
         """Commit what waits and stop."""
         await self._committer.close()
         await self._announcer.close()
+        await self._volume.close()
 
     async def accept(self, envelope: Envelope, data: bytes) -> Accepted:
         """Take responsibility for `data` (RFC 5322 bytes, CRLF) for all recipients of the envelope.
@@ -102,6 +105,8 @@ class Acceptor:
             metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
             raise
         metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
+        if not accepted.repeated:
+            self._volume.accepted(envelope)
         return accepted
 
     def arrived(self, accepted: Accepted) -> None:

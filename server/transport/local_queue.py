@@ -16,6 +16,7 @@ from server.base import clock
 from server.base.errors import Reason, Refused
 from server.base.limits import LOCK_TIMEOUT_MS
 from server.base.settings import Settings
+from server.db.pool import AWAY, FULL
 from server.mail.headers import first
 from server.mailbox import commands, content
 from server.mailbox import queries as mailbox_queries
@@ -32,6 +33,7 @@ from server.transport.sealer import Sealer, gone, way_back
 PIECE = 100  # deliveries in one call
 LOCKED_SECONDS = 2.0  # a long command on a folder takes about this
 SUSPENDED_SECONDS = 3600.0
+POISONED_SECONDS = 60.0  # times the attempts, an hour at most: what fails for a reason of its own stands back
 # A sender elsewhere is told by the outbound queue; until one runs, the message is kept and asked again daily.
 NO_WAY_BACK_SECONDS = 24 * 3600.0
 
@@ -75,6 +77,11 @@ class LocalQueue:
                     wait = await self._settle(acquired, row)
             except CONTENDED:
                 wait = LOCKED_SECONDS
+            except Exception as error:  # whatever one delivery meets, the others go on
+                if not _is_its_own(error):
+                    raise
+                wait = min(POISONED_SECONDS * (row["attempts"] + 1), SUSPENDED_SECONDS)
+                log.error("delivery_failed", owner=row["owner_id"], error=error)
             if wait:
                 await acquired.execute(queries.POSTPONE_LOCAL, row["owner_id"], row["outgoing_id"], wait)
             else:
@@ -128,3 +135,8 @@ class LocalQueue:
     def _tell(self, sender: Recipient) -> None:
         if isinstance(sender.route, Route):
             self._announcer.changed([(sender.route.owner_id, sender.folder_id)])
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether an error is of one delivery, as a statement that takes too long is; a database away concerns all."""
+    return isinstance(error, asyncpg.QueryCanceledError) or not isinstance(error, (*AWAY, *FULL))

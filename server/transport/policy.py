@@ -23,6 +23,7 @@ import structlog
 
 from crypto.edge import EdgeKeys
 from directory.identifiers import has_ins_form, is_ins
+from server.base import clock
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.log import Pseudonyms
 from server.base.settings import Settings
@@ -34,7 +35,7 @@ from server.transport import heading
 from server.transport.conversation.turn import Turn, is_muted, turn
 from server.transport.envelope import Recipient, Remote
 from server.transport.standing import NOBODY, Standing, standings
-from server.transport.unknown import UnknownRecipients, this_hour
+from server.transport.unknown import UnknownRecipients, hour_of
 from server.trust.members import Peer
 from server.trust.space import TrustSpace
 
@@ -97,16 +98,17 @@ class Policy:
             for address in asked
             if isinstance(address, str) and (patient is not None or _domain(address) in self._local)
         ]
-        limits, hour = self._unknown.limits(who, reverse_path), this_hour()
+        counted = self._unknown.counted(who, reverse_path)
         found: Mapping[str, Standing] = {}
-        before: Mapping[str, int] = {}
+        before: Sequence[int] = ()
         if looked_up:
+            hour = hour_of(clock.now())
             found, before = await standings(
-                self._pool, self._edge, looked_up, patient=patient, counted=list(limits), hour=hour
+                self._pool, self._edge, looked_up, patient=patient, counted=counted, hour=hour
             )
         of_patient = patient is not None or _domain(normalise(reverse_path)) in self._patients
         asks = _Asks(who, patient is not None, of_patient, size)
-        left, unknown = self._unknown.left(limits, before), 0
+        left, unknown = self._unknown.left(counted, before), 0
         answers: list[Answer] = []
         for address in asked:
             answer = address if isinstance(address, CaduceeError) else self._answer(asks, address, found)
@@ -117,9 +119,9 @@ class Policy:
                 unknown += 1
             answers.append(answer)
         if unknown:
-            await self._unknown.count(limits, hour, unknown)
+            await self._unknown.count(counted, unknown)
             if unknown >= left:
-                log.warning("unknown_recipients_limited", by=list(limits))
+                log.warning("unknown_recipients_limited", by=[one.name for one in counted])
         return answers
 
     async def recipient(self, who: Speaker, address: str) -> Route | Remote:

@@ -160,23 +160,65 @@ ADD_QUEUE_PIECE = "INSERT INTO queue_piece (queue_id, number, data) VALUES ($1, 
 
 # All that RCPT asks of the addresses with these tokens ($1): where each leads, how full the mailbox is, whether the
 # patient $2 may write there (some row of that correspondent is open and the patient closed none), and how often those
-# named in $3 have asked for unknown ones in the hour $4.
+# counted as $3 (kinds) and $4 (names) have asked for unknown ones in the hour $5.
 RECIPIENTS = """
 SELECT t.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key, o.refuses_mail, o.open_to_patients,
        o.quota_bytes,
        (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = a.owner_id) AS used,
        (SELECT bool_or(c.ended_at IS NULL) AND bool_and(c.closed_at IS NULL) FROM contact c
          WHERE c.owner_id = $2 AND c.token = t.token) AS answerable,
-       ARRAY(SELECT coalesce(y.count, 0) FROM unnest($3::text[]) WITH ORDINALITY AS n(name, place)
-               LEFT JOIN tally y ON y.kind = 'unknown' AND y.name = n.name AND y.hour = $4 ORDER BY n.place) AS unknown
+       ARRAY(SELECT coalesce(y.count, 0) FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS n(kind, name, place)
+               LEFT JOIN tally y ON y.kind = n.kind AND y.name = n.name AND y.hour = $5 ORDER BY n.place) AS unknown
   FROM unnest($1::bytea[]) AS t(token) LEFT JOIN address a USING (token) LEFT JOIN owner o USING (owner_id)
 """
-# In order, so that two never deadlock.
+# Counts of an hour ($1), in order so that two never deadlock: $2-$5 as they are, and from pairs of sender and recipient
+# ($6 pairs, $7 names and $8 owners of the senders) those that were never seen before.
 ADD_TALLIES = """
-INSERT INTO tally AS t (kind, name, hour, count)
-SELECT kind, name, $3, count FROM unnest($1::text[], $2::text[], $4::int[]) AS n(kind, name, count) ORDER BY kind, name
+WITH fresh AS (
+    INSERT INTO acquaintance (pair, seen_on) SELECT pair, $1::timestamptz::date FROM unnest($6::bytea[]) AS p(pair)
+     ORDER BY pair
+    ON CONFLICT (pair) DO NOTHING RETURNING pair
+)
+INSERT INTO tally AS t (kind, name, hour, owner_id, count)
+SELECT kind, name, $1, owner_id, count
+  FROM (SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::int[]) AS n(kind, name, owner_id, count)
+         UNION ALL
+        SELECT 'strangers', p.name, max(p.owner_id), count(*)::int
+          FROM unnest($6::bytea[], $7::text[], $8::bigint[]) AS p(pair, name, owner_id) JOIN fresh USING (pair)
+         GROUP BY p.name) AS counted
+ ORDER BY kind, name
 ON CONFLICT (kind, name, hour) DO UPDATE SET count = t.count + excluded.count
 """
+# A pair that is still in use stays an acquaintance; once a month is often enough.
+SEEN_AGAIN = """
+UPDATE acquaintance SET seen_on = $2::date WHERE pair = ANY($1::bytea[]) AND seen_on < $2::date - 30
+"""
+# Whose volume since $1 is out of the usual by the thresholds of its kind ($3 kinds, $4 floors, $5 factors): `usual` is
+# what a day brought between $2 and $1, over the days since the name was first seen there. Told once a day.
+RAISE_ALARMS = """
+INSERT INTO alarm (kind, name, day, owner_id, count, usual)
+SELECT r.kind, r.name, $6::timestamptz::date, r.owner_id, r.count, b.usual
+  FROM (SELECT kind, name, max(owner_id) AS owner_id, sum(count)::int AS count FROM tally
+         WHERE hour > $1 GROUP BY kind, name) AS r
+  JOIN unnest($3::text[], $4::int[], $5::int[]) AS limits(kind, floor, factor)
+    ON limits.kind = r.kind AND r.count >= limits.floor
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(t.count) / greatest(1, round(extract(epoch FROM $1 - min(t.hour)) / 86400)), 0)::int AS usual
+         FROM tally t WHERE t.kind = r.kind AND t.name = r.name AND t.hour > $2 AND t.hour <= $1) AS b
+ WHERE r.count >= limits.factor * b.usual
+ON CONFLICT (day, kind, name) DO NOTHING
+RETURNING kind, name, owner_id, count, usual
+"""
+ALARMS_SINCE = """
+SELECT kind, name, owner_id, count, usual, raised_at FROM alarm WHERE raised_at > $1 ORDER BY raised_at DESC LIMIT $2
+"""
+FORGET_TALLIES = """
+DELETE FROM tally WHERE (kind, name, hour) IN (SELECT kind, name, hour FROM tally WHERE hour < $1 LIMIT $2)
+"""
+FORGET_ACQUAINTANCES = """
+DELETE FROM acquaintance WHERE pair IN (SELECT pair FROM acquaintance WHERE seen_on < $1 LIMIT $2)
+"""
+FORGET_ALARMS = "DELETE FROM alarm WHERE day < $1"
 
 # A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"

@@ -1,4 +1,4 @@
-"""What is forgotten in time: fingerprints of accepted messages, a day at a time, and the old end of the change log."""
+"""What is forgotten in time: fingerprints of accepted messages, the old end of the change log, counts of volumes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import asyncpg
 from server.base import clock
 from server.mailbox.maintenance import trim_changes
 from server.mailbox.trouble import connection
-from server.transport import queries
+from server.transport import alarms, queries
 from server.transport.commit import stale_slot
 
 
 async def trim(pool: asyncpg.Pool) -> int:
     """One piece of it; returns how much was forgotten. For the jobs role."""
-    return await trim_changes(pool) + await _trim_fingerprints(pool)
+    return await trim_changes(pool) + await _trim_fingerprints(pool) + await alarms.forget(pool)
 
 
 async def _trim_fingerprints(pool: asyncpg.Pool) -> int:

@@ -17,6 +17,7 @@ from crypto.edge import EdgeKeys
 from server.mailbox.model import Route
 from server.mailbox.routes import proven
 from server.transport import queries
+from server.transport.unknown import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,18 @@ async def standings(
     addresses: Sequence[str],
     *,
     patient: int | None,
-    counted: Sequence[str],
+    counted: Sequence[Counted],
     hour: datetime,
-) -> tuple[Mapping[str, Standing], Mapping[str, int]]:
-    """By normalised address its standing; by name of `counted` the unknown recipients asked for since `hour`.
+) -> tuple[Mapping[str, Standing], Sequence[int]]:
+    """By normalised address its standing; for each of `counted` the unknown recipients asked for in `hour`.
 
     `patient` is the owner number of the patient who writes, if one does.
     """
     asked = {token(edge.address, address): address for address in addresses}
-    rows = await pool.fetch(queries.RECIPIENTS, list(asked), patient, list(counted), hour)
+    kinds, names = [one.kind for one in counted], [one.name for one in counted]
+    rows = await pool.fetch(queries.RECIPIENTS, list(asked), patient, kinds, names, hour)
     found = {asked[row["token"]]: _standing(edge, row) for row in rows}
-    unknown = dict(zip(counted, rows[0]["unknown"], strict=True)) if rows else {}
-    return found, unknown
+    return found, rows[0]["unknown"] if rows else []
 
 
 def _standing(edge: EdgeKeys, row: asyncpg.Record) -> Standing:

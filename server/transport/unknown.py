@@ -6,8 +6,9 @@ old list sees it. Counted in the database for all workers; the hour is the clock
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -18,12 +19,22 @@ from server.identity.model import Principal
 from server.transport import queries
 from server.trust.members import Peer
 
-KIND = "unknown"
+BY_SENDER = "unknown-by-sender"
+BY_OPERATOR = "unknown-by-operator"
 
 
-def this_hour() -> datetime:
-    """The hour in which one counts now."""
-    return clock.now().replace(minute=0, second=0, microsecond=0)
+class Counted(NamedTuple):
+    """Under what kind and name somebody is counted, and up to what."""
+
+    kind: str
+    name: str
+    limit: int
+    owner_id: int | None = None
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The hour in which one counts at that moment."""
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 class UnknownRecipients:
@@ -34,23 +45,32 @@ class UnknownRecipients:
         self._pseudonyms = pseudonyms
         self._per_operator = per_operator
 
-    def limits(self, who: Principal | Peer, reverse_path: str) -> dict[str, int]:
-        """Under which names `who` is counted, and the limit of each."""
+    def counted(self, who: Principal | Peer, reverse_path: str) -> list[Counted]:
+        """How `who` is counted. One sender with an old list does not use up what the others of the operator have."""
         if isinstance(who, Principal):
-            return {self._pseudonyms.of(who.address): UNKNOWN_RECIPIENTS_PER_SENDER}
-        names = {who.text: self._per_operator}
-        if reverse_path:
-            # One sender with an old list does not use up what the others of his operator have.
-            names[self._pseudonyms.of(reverse_path)] = min(UNKNOWN_RECIPIENTS_PER_SENDER, self._per_operator)
-        return names
+            name = self._pseudonyms.of(who.address)
+            return [Counted(BY_SENDER, name, UNKNOWN_RECIPIENTS_PER_SENDER, who.owner_id)]
+        operator = Counted(BY_OPERATOR, who.text, self._per_operator)
+        if not reverse_path:
+            return [operator]
+        return [operator, Counted(BY_SENDER, self._pseudonyms.of(reverse_path), UNKNOWN_RECIPIENTS_PER_SENDER)]
 
     @staticmethod
-    def left(limits: Mapping[str, int], before: Mapping[str, int]) -> int:
+    def left(counted: Sequence[Counted], before: Sequence[int]) -> int:
         """How many unknown ones may still be named as such."""
-        return min(limit - before.get(name, 0) for name, limit in limits.items())
+        return min(one.limit - times for one, times in zip(counted, before, strict=True)) if before else 0
 
-    async def count(self, limits: Mapping[str, int], hour: datetime, times: int) -> None:
-        """So many more were asked for."""
+    async def count(self, counted: Sequence[Counted], times: int) -> None:
+        """So many more were asked for, now."""
         metrics.UNKNOWN_RECIPIENTS.inc(times)
-        names = list(limits)
-        await self._pool.execute(queries.ADD_TALLIES, [KIND] * len(names), names, hour, [times] * len(names))
+        await self._pool.execute(
+            queries.ADD_TALLIES,
+            hour_of(clock.now()),
+            [one.kind for one in counted],
+            [one.name for one in counted],
+            [one.owner_id for one in counted],
+            [times] * len(counted),
+            [],
+            [],
+            [],
+        )

@@ -15,13 +15,16 @@ ALTER TABLE owner ADD COLUMN quota_bytes bigint CONSTRAINT owner_quota CHECK (qu
                   ADD COLUMN refuses_mail boolean NOT NULL DEFAULT false,
                   ADD COLUMN open_to_patients boolean NOT NULL DEFAULT false;
 
--- Counts an hour, without content: messages a mailbox received, correspondents a sender wrote to for the first time,
--- unknown recipients that somebody asked for. `name` is a pseudonym, or the subject of an operator's certificate.
+-- Counts an hour, without content: messages a mailbox received, people a sender wrote to for the first time, unknown
+-- recipients that a sender or an operator asked for. `name` is a pseudonym, or the subject of an operator's certificate;
+-- `owner_id` the mailbox, where it is one of ours.
 CREATE TABLE tally (
-    kind  text NOT NULL CONSTRAINT tally_kind CHECK (kind IN ('received', 'strangers', 'unknown')),
-    name  text NOT NULL,
-    hour  timestamptz NOT NULL,
-    count integer NOT NULL,
+    kind     text NOT NULL CONSTRAINT tally_kind
+             CHECK (kind IN ('received', 'strangers', 'unknown-by-sender', 'unknown-by-operator')),
+    name     text NOT NULL,
+    hour     timestamptz NOT NULL,
+    owner_id bigint,
+    count    integer NOT NULL,
     PRIMARY KEY (kind, name, hour)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX tally_by_hour ON tally (hour);
@@ -38,6 +41,7 @@ CREATE TABLE alarm (
     kind      text NOT NULL,
     name      text NOT NULL,
     day       date NOT NULL,
+    owner_id  bigint,
     count     integer NOT NULL,   -- in the last 24 hours
     usual     integer NOT NULL,   -- a day, before
     raised_at timestamptz NOT NULL DEFAULT now(),

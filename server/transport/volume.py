@@ -1,0 +1,106 @@
+"""How much each mailbox receives and to how many strangers each sender writes, counted beside the way of the message.
+
+Invariants:
+- Nothing waits for a count: a worker keeps them in memory and tells the database every few seconds. What a crash loses
+  is some seconds of statistics.
+- Addresses leave the memory as pseudonyms, and who wrote to whom as one keyed hash of both: the tables show volumes
+  and no graph of people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections import Counter
+
+import asyncpg
+import structlog
+
+from crypto.edge import EdgeKeys
+from server.base import clock
+from server.base.limits import VOLUME_NAMES
+from server.base.log import Pseudonyms
+from server.mail.addresses import normalise
+from server.mailbox.model import Route
+from server.mailbox.trouble import meaning
+from server.transport import queries
+from server.transport.envelope import Envelope
+from server.transport.unknown import hour_of
+
+RECEIVED = "received"
+STRANGERS = "strangers"
+TELL_SECONDS = 5.0  # a misrouting of thousands shows after this
+_PAIR_BYTES = 16
+
+log = structlog.get_logger()
+
+Sender = tuple[str, int | None]  # pseudonym, and owner where it is a mailbox of ours
+
+
+class Volume:
+    """The counts of one worker."""
+
+    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys) -> None:
+        self._pool = pool
+        self._edge = edge
+        self._pseudonyms = Pseudonyms(edge.pseudonym)
+        self._received: Counter[tuple[str, int]] = Counter()
+        self._pairs: dict[bytes, Sender] = {}
+        self._telling: asyncio.Task[None] | None = None
+
+    def accepted(self, envelope: Envelope) -> None:
+        """Count a message that was taken."""
+        if len(self._received) + len(self._pairs) >= VOLUME_NAMES:
+            log.warning("volume_not_counted")
+            return
+        sender = normalise(envelope.reverse_path)
+        by = self._pseudonyms.of(sender), envelope.source.principal
+        for recipient in envelope.recipients:
+            address = normalise(recipient.address)
+            if isinstance(recipient.route, Route):
+                self._received[self._pseudonyms.of(address), recipient.route.owner_id] += 1
+            if sender:
+                self._pairs[self._pair(sender, address)] = by
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
+
+    async def close(self) -> None:
+        """Tell what is left."""
+        if self._telling is not None:
+            self._telling.cancel()
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Tell the database now. When it is away this is tried again with the next message."""
+        received, pairs = self._received, self._pairs
+        if not received and not pairs:
+            return
+        self._received, self._pairs = Counter(), {}
+        now = clock.now()
+        try:
+            await self._pool.execute(
+                queries.ADD_TALLIES,
+                hour_of(now),
+                [RECEIVED] * len(received),
+                [name for name, _ in received],
+                [owner_id for _, owner_id in received],
+                list(received.values()),
+                list(pairs),
+                [name for name, _ in pairs.values()],
+                [owner_id for _, owner_id in pairs.values()],
+            )
+            await self._pool.execute(queries.SEEN_AGAIN, list(pairs), now.date())
+        except Exception as error:
+            if meaning(error) is None:
+                raise
+            log.warning("volume_kept", error=error)
+            self._received.update(received)
+            self._pairs = pairs | self._pairs
+
+    async def _tell_soon(self) -> None:
+        await asyncio.sleep(TELL_SECONDS)
+        await self.tell()
+
+    def _pair(self, sender: str, recipient: str) -> bytes:
+        both = f"pair 1\0{sender}\0{recipient}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._edge.fingerprint, both, "sha256")[:_PAIR_BYTES]
