@@ -20,9 +20,9 @@ from server.base.limits import (
     IMAP_LOGIN_SECONDS,
     IMAP_OUTPUT_BYTES,
     IMAP_SEND_SECONDS,
-    TLS_CLOSE_SECONDS,
 )
 from server.base.metrics import SESSIONS
+from server.base.tls_stream import TlsStream
 from server.imap.dialogue import Dialogue
 from server.imap.responses import Desynchronised
 from server.imap.session import Services, Session, State
@@ -191,22 +191,12 @@ class Connection(asyncio.Protocol):
     async def _shake_hands(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        plain = self._transport
-        plain.pause_reading()
+        secured = TlsStream(self, self._tls, IMAP_LOGIN_SECONDS)
         try:
-            secured = await self._loop.start_tls(
-                plain,
-                self,
-                self._tls,
-                server_side=True,
-                ssl_handshake_timeout=IMAP_LOGIN_SECONDS,
-                ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
-            )
+            await secured.upgrade(self._transport)
         except BaseException:
-            self._end()  # the loop does not tell us of a connection that was lost in the handshake
+            self._end()  # nobody else tells us of a connection that was lost in the handshake
             raise
-        if secured is None:
-            raise ConnectionAbortedError
         self._transport = secured
         self._transport.set_write_buffer_limits(high=IMAP_OUTPUT_BYTES)
         self._dialogue.tls_started()

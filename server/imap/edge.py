@@ -7,8 +7,9 @@ import contextlib
 
 from server.app import Context, Sockets
 from server.base import clock
-from server.base.limits import TLS_CLOSE_SECONDS, WORKER_BUFFER_BYTES
+from server.base.limits import IMAP_LOGIN_SECONDS, WORKER_BUFFER_BYTES
 from server.base.tls import server_context
+from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
 from server.imap.budget import Budget
 from server.imap.connection import Connection, Connections
@@ -68,10 +69,8 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             lambda: Connection(services, tls, False, connections), sock=sockets["imap"], backlog=_BACKLOG
         ),
         await loop.create_server(
-            lambda: Connection(services, tls, True, connections),
+            lambda: TlsStream(Connection(services, tls, True, connections), tls, IMAP_LOGIN_SECONDS),
             sock=sockets["imap_tls"],
-            ssl=tls,
-            ssl_shutdown_timeout=TLS_CLOSE_SECONDS,
             backlog=_BACKLOG,
         ),
     ]

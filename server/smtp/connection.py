@@ -2,8 +2,8 @@
 
 From aiosmtpd: the life of the protocol (connection_made, the task of the dialogue, the timer), the table of methods
 smtp_<VERB>, Session and Envelope. Mended here: bytes go through our Reader (bare LF, unbounded lines, DATA line by
-line), an exception answers "temporary" and tells nothing (it answered 500 with the exception's text), STARTTLS is the
-loop's own (uvloop's TLS in C), the end of input does not cancel a transaction. The private names of aiosmtpd and
+line), an exception answers "temporary" and tells nothing (it answered 500 with the exception's text), TLS is our own
+stream (server.base.tls_stream), the end of input does not cancel a transaction. The private names of aiosmtpd and
 asyncio that this rests on are listed in tests/unit/smtp/test_aiosmtpd_contract.py.
 
 Replies are collected and leave in one write when the dialogue waits for bytes: one packet for a pipelined group
@@ -23,6 +23,7 @@ from aiosmtpd.smtp import SMTP
 from server.base import clock, ids, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, TryLater
 from server.base.metrics import SESSIONS
+from server.base.tls_stream import TlsStream
 from server.db.pool import trouble
 from server.smtp import reply_codes as r
 from server.smtp.reader import Reader
@@ -264,24 +265,16 @@ class Connection(SMTP):
         """Answer 220 and put TLS under this connection. Raises Gone when the handshake fails."""
         stream = self._stream()
         await self._flush()
-        # From here to start_tls nothing is awaited: a byte that came in clear is either in the Reader, and was refused,
+        # From here to `upgrade` nothing is awaited: a byte that came in clear is either in the Reader, and was refused,
         # or goes into the handshake, which it spoils (RFC 3207 §6; CVE-2011-0411).
         stream.write(r.READY_FOR_TLS.encode())
+        secured = TlsStream(self, self.service.tls, limits.SMTP_HANDSHAKE_SECONDS)
         try:
-            upgraded = await self.loop.start_tls(
-                stream,
-                self,
-                self.service.tls,
-                server_side=True,
-                ssl_handshake_timeout=limits.SMTP_HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=limits.TLS_CLOSE_SECONDS,
-            )
+            await secured.upgrade(stream)
         except (OSError, ssl.SSLError) as error:
             self._log.info("tls_failed", error=error)
             raise Gone from None
-        if upgraded is None:
-            raise Gone
-        self.transport = upgraded
+        self.transport = secured
         self.tls = True
         self._incoming.clear()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from functools import partial
 
 from server.app import Context, Sockets
 from server.base import clock, limits
 from server.base.log import Pseudonyms
 from server.base.tls import server_context
+from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
 from server.smtp import reply_codes as r
 from server.smtp.service import Service
@@ -62,6 +64,10 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     )
 
 
+def _secured(service: Service, context: ssl.SSLContext) -> TlsStream:
+    return TlsStream(Session(service), context, limits.SMTP_HANDSHAKE_SECONDS)
+
+
 class SmtpEdge:
     """The listeners of one worker and its sessions."""
 
@@ -75,11 +81,7 @@ class SmtpEdge:
         loop = asyncio.get_running_loop()
         servers = [
             await loop.create_server(
-                lambda: Session(service),
-                sock=sockets[name],
-                ssl=context,
-                ssl_handshake_timeout=limits.SMTP_HANDSHAKE_SECONDS if context else None,
-                ssl_shutdown_timeout=limits.TLS_CLOSE_SECONDS if context else None,
+                partial(_secured, service, context) if context else partial(Session, service), sock=sockets[name]
             )
             for name, context in tls.items()
         ]
