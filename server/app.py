@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from crypto.edge import EdgeKeys
     from crypto.keyring import Keyring
+    from crypto.queue_secret import QueueSecret
     from crypto.smime.anchors import TrustAnchors
 
 PORTS_VARIABLE: Final = "CADUCEE_PORTS"
@@ -32,6 +33,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "imap": {"imap": "port", "imap_tls": "tls_port"},
     "web": {"web": "port"},
     "ldap": {"ldap": "port", "ldap_tls": "tls_port"},
+    "sender": {},
     "jobs": {},
 }
 
@@ -49,6 +51,7 @@ class Context:
     edge: EdgeKeys | None = None
     keyring: Keyring | None = None
     anchors: TrustAnchors | None = None
+    queue_secret: QueueSecret | None = None
 
     @property
     def listener(self) -> Edge:

@@ -25,6 +25,7 @@ import uvloop
 from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
+from crypto.queue_secret import QueueSecret
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Running, Sockets, bind
 from server.base import clock, health, log
@@ -43,10 +44,13 @@ TABLE: Final[dict[str, str]] = {
     "imap": "server.imap.edge:serve",
     "web": "server.web.edge:serve",
     "ldap": "server.ldap.edge:serve",
+    "sender": "server.sender.worker:serve",
     "jobs": "server.jobs:serve",
 }
 READERS: Final = frozenset({"imap", "web", "jobs"})  # hold the keyring: they open mailboxes
-WRITERS: Final = frozenset({"relay", "submission"}) | READERS  # hold the edge keys: they know addresses and can seal
+WRITERS: Final = (
+    frozenset({"relay", "submission", "sender"}) | READERS
+)  # hold the edge keys: they know addresses and can seal
 DRAIN_SECONDS: Final = 20.0  # sessions end what they do: longer than the longest statement, shorter than an init's kill
 CANNOT_START: Final = 78  # sysexits.h EX_CONFIG: starting again would not help
 # Long-lived objects are frozen; what is left are short-lived ones, mostly without cycles: look at them rarely.
@@ -65,6 +69,7 @@ class Prepared:
     edge: EdgeKeys | None
     keyring: Keyring | None
     anchors: TrustAnchors | None
+    queue_secret: QueueSecret | None
 
 
 def prepare(settings: Settings, role: str, worker: int) -> Prepared:
@@ -83,6 +88,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(keys) if role in READERS else None,
         anchors=TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors]),
+        queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
     )
@@ -97,17 +103,19 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
         if settings.home.is_relative_to(folder):
             raise SettingsError(f"the data directory {settings.home} must not lie in {folder}, which roles can read")
     read = [settings.path(anchor) for anchor in settings.trust.anchors]
-    section = getattr(settings, role, None)
+    section = settings.relay if role == "sender" else getattr(settings, role, None)
     if section is not None:
         read += [settings.path(section.certificate), settings.path(section.private_key)]
+    # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
+    connect = (settings.sender.port, *settings.sender.resolver_ports, 53) if role == "sender" else ()
+    chooses = role == "sender" and bool(settings.sender.source)
     address = urlsplit(dsn)
     if not address.hostname:
-        return Allowed(read=tuple(read))
+        return Allowed(read=tuple(read), connect=connect, local_address=chooses)
     options = parse_qs(address.query)
     read += [Path(file) for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl") for file in options.get(name, [])]
     read.append(Path.home() / ".postgresql")
-    # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
-    return Allowed(read=tuple(read), connect=(address.port or 5432, 53))
+    return Allowed(read=tuple(read), connect=(*connect, address.port or 5432, 53), local_address=chooses)
 
 
 async def _serve(prepared: Prepared, role: str, worker: int, sealed: Sealed, logger: Any) -> None:
@@ -151,6 +159,7 @@ async def _start(
         edge=prepared.edge,
         keyring=prepared.keyring,
         anchors=prepared.anchors,
+        queue_secret=prepared.queue_secret,
     )
     running = await prepared.serve(context, prepared.sockets)
     gc.collect()

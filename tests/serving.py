@@ -41,20 +41,24 @@ def caducee(*words: str, home: Path, environment: dict[str, str] | None = None) 
 class Served:
     """One data directory and the `serve` that runs it."""
 
-    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, environment: dict[str, str] | None = None, domain: str = DOMAIN) -> None:
         self.home = home
+        self.domain = domain
+        self.doctor = f"dr.martin@{domain}"
+        self.pharmacy = f"pharmacie.centre@{domain}"
+        self.patient = f"{INS}@patient.{domain}"
         self.passwords: dict[str, str] = {}
         self._environment = environment or {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def make(self, extra: list[list[str]] | None = None) -> None:
         """`caducee init`, the mailboxes of the main job, and `extra` ones (rows of the CSV that import reads)."""
-        caducee("init", str(self.home), "--domain", DOMAIN, home=self.home)
+        caducee("init", str(self.home), "--domain", self.domain, home=self.home)
         self.add_mailboxes(
             [
-                [DOCTOR, "PER", "Dr Aline MARTIN", "10000000017", "", ""],
-                [PHARMACY, "ORG", "Pharmacie du Centre", "", "690000013", ""],
-                [PATIENT, "PATIENT", "Zoé ESSAI", "", "", INS],
+                [self.doctor, "PER", "Dr Aline MARTIN", "10000000017", "", ""],
+                [self.pharmacy, "ORG", "Pharmacie du Centre", "", "690000013", ""],
+                [self.patient, "PATIENT", "Zoé ESSAI", "", "", INS],
                 *(extra or []),
             ]
         )
@@ -106,8 +110,8 @@ class Served:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                self.imap(DOCTOR).logout()
-                self.submission(DOCTOR).quit()
+                self.imap(self.doctor).logout()
+                self.submission(self.doctor).quit()
             except (OSError, imaplib.IMAP4.error, smtplib.SMTPException):
                 assert time.monotonic() < deadline, "serve did not come back"
                 time.sleep(0.1)

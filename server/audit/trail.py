@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -94,6 +94,18 @@ class Audit:
             for owner_id, address in created
         ]
         await write(connection, events)
+
+    async def terms_changed(
+        self,
+        connection: asyncpg.Connection,
+        actor: str,
+        owner_id: int,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+    ) -> None:
+        """On which terms a mailbox takes mail was changed (quota, opposition, open to patients)."""
+        detail = {"actor": actor, "before": dict(before), "after": dict(after)}
+        await self._write(connection, ACTS, "terms-changed", owner_id, actor, detail)
 
     async def alarm_raised(
         self, connection: asyncpg.Connection, owner_id: int | None, kind: str, name: str, count: int, usual: int

@@ -104,6 +104,11 @@ class Ruleset:
             for port in ports:
                 self._add(RULE_NET_PORT, struct.pack("=QQ", CONNECT_TCP, port))
 
+    def allow_local_address(self) -> None:
+        """Allow a connection to choose its local address: a bind to port 0, and to no port of its own."""
+        if self.level >= 4:
+            self._add(RULE_NET_PORT, struct.pack("=QQ", BIND_TCP, 0))
+
     def _add(self, kind: int, attributes: bytes) -> None:
         _call(
             ctypes.c_long(ADD_RULE),

@@ -79,11 +79,13 @@ LAZY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What stays open beside the system: folders and files to read, to write, and TCP ports to connect to."""
+    """What stays open beside the system: folders and files to read, to write, TCP ports to connect to, and whether a
+    connection may choose its local address."""
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     connect: tuple[int, ...] = ()
+    local_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def seal(allowed: Allowed, *, level: int | None = None) -> Sealed:
         rules.allow(allowed.read, landlock.READ)
         rules.allow(allowed.write, landlock.file_rights(used) & ~landlock.EXECUTE)
         rules.allow_connect(allowed.connect)
+        if allowed.local_address:
+            rules.allow_local_address()
         drop_capabilities()
         rules.enforce()
     else:

@@ -5,6 +5,7 @@ A wrong setting is named with its file and line, and with what would be right. R
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -60,6 +61,32 @@ class Web(Edge):
     names: list[str] = Field(
         default=[], description="host names that browsers may ask for, beside the domain itself and www.<domain>"
     )
+
+
+class Sender(Section):
+    """The way out to other operators."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    port: int = Field(default=25, ge=1, le=65535, description="SMTP port of the other operators")
+    source: str = Field(default="", description="local address to connect from; the system's choice when empty")
+    resolvers: list[str] = Field(default=[], description="DNS servers, host or host:port; the system's when empty")
+    patience_hours: int = Field(default=48, ge=1, le=240, description="after so long a message is given back")
+
+    @property
+    def resolver_ports(self) -> tuple[int, ...]:
+        """The ports of `resolvers` that are named."""
+        return tuple(int(port) for _, found, port in (one.rpartition(":") for one in self.resolvers) if found)
+
+    @field_validator("resolvers")
+    @classmethod
+    def _are_resolvers(cls, value: list[str]) -> list[str]:
+        for one in value:
+            host, found, port = one.rpartition(":")
+            try:
+                ipaddress.ip_address(host if found and port.isdigit() and host.count(":") == 0 else one)
+            except ValueError:
+                raise ValueError('IP addresses, each with a port or without, like "127.0.0.1:5353"') from None
+        return value
 
 
 class Database(Section):
@@ -131,6 +158,7 @@ class Settings(BaseModel):
     imap: Edge = Edge()
     web: Web = Web()
     ldap: Edge = Edge()
+    sender: Sender = Sender()
     database: Database = Database()
     keys: Keys = Keys()
     trust: Trust = Trust()

@@ -7,6 +7,7 @@ ECDSA twins; TLS 1.3 as OpenSSL offers it.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 # ECO.1.1.3: C030, C02F, C028, C027; ECDSA twins for the P-256 certificates that `caducee init` makes.
@@ -32,6 +33,23 @@ def server_context(certificate: Path, private_key: Path, client_anchors: Path | 
     if client_anchors is not None:
         context.load_verify_locations(client_anchors)
         context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def operator_context(anchors: Sequence[Path], certificate: Path, private_key: Path) -> ssl.SSLContext:
+    """A client's context towards other operators: our certificate is shown, theirs leads to `anchors` (PEM).
+
+    The name is not compared: whoever serves a domain is known by the subject that the trust space lists for it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(SUITES)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    for anchor in anchors:
+        context.load_verify_locations(anchor)
+    context.load_cert_chain(certificate, private_key)
     return context
 
 

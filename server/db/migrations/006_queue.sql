@@ -67,3 +67,5 @@ GRANT SELECT (key_id, day, public_key, proof) ON queue_key TO caducee_edge, cadu
 GRANT SELECT, INSERT, DELETE ON queue_key TO caducee_sender;
 GRANT SELECT, DELETE ON queue_message, queue_piece TO caducee_sender;
 GRANT SELECT, UPDATE, DELETE ON queue_recipient TO caducee_sender;
+-- FOR UPDATE, to hold a message while its recipients leave, asks for UPDATE on one column.
+GRANT UPDATE (created_at) ON queue_message TO caducee_sender;

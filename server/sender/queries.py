@@ -1,0 +1,77 @@
+"""The statements of the queue as the role `sender` works it off."""
+
+from __future__ import annotations
+
+# Keys of the day. A key goes when its day is over and its last message has left.
+ADD_KEY = """
+INSERT INTO queue_key (day, public_key, wrapped_private_key, proof) VALUES ($1, $2, $3, $4)
+ON CONFLICT (day) DO NOTHING
+"""
+KEY_DAYS = "SELECT day FROM queue_key WHERE day >= $1"
+PRIVATE_KEY = "SELECT day, wrapped_private_key FROM queue_key WHERE key_id = $1"
+DROP_KEYS = """
+DELETE FROM queue_key k WHERE day < $1 AND NOT EXISTS (SELECT FROM queue_message m WHERE m.key_id = k.key_id)
+"""
+
+# What is due, for this worker, until the lease ends: a row that others hold is passed over, and a row whose lease ran
+# out is due again, with an attempt behind it of which nobody knows the end. $3: domains that are left alone now.
+LEASE = """
+WITH due AS (
+    SELECT queue_id, number, leased_by IS NOT NULL AS unsure FROM queue_recipient
+     WHERE state = 'waiting' AND not_before <= now() AND domain <> ALL($3::text[])
+     ORDER BY not_before LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE queue_recipient r
+   SET leased_by = $1, leased_until = now() + make_interval(secs => $2), not_before = now() + make_interval(secs => $2),
+       attempts = r.attempts + 1
+  FROM due d WHERE r.queue_id = d.queue_id AND r.number = d.number
+RETURNING r.queue_id, r.number, r.domain, r.attempts, r.delay_told, d.unsure
+"""
+# Still at it: the lease goes on for what this worker holds and has not settled.
+HEARTBEAT = """
+UPDATE queue_recipient r
+   SET leased_until = now() + make_interval(secs => $2), not_before = now() + make_interval(secs => $2)
+  FROM unnest($3::bytea[], $4::smallint[]) AS h(queue_id, number)
+ WHERE r.queue_id = h.queue_id AND r.number = h.number AND r.leased_by = $1
+"""
+MESSAGE = """
+SELECT key_id, key, owner_id, trace_id, size, envelope, body, created_at FROM queue_message WHERE queue_id = $1
+"""
+PIECES = "SELECT data FROM queue_piece WHERE queue_id = $1 ORDER BY number"
+
+# Settling, in one transaction: the messages first, in order, so that two workers that end the last recipients of one
+# message at the same time see each other.
+LOCK_MESSAGES = "SELECT queue_id FROM queue_message WHERE queue_id = ANY($1::bytea[]) ORDER BY queue_id FOR UPDATE"
+DONE = """
+DELETE FROM queue_recipient r USING unnest($2::bytea[], $3::smallint[]) AS d(queue_id, number)
+ WHERE r.queue_id = d.queue_id AND r.number = d.number AND r.leased_by = $1
+RETURNING r.queue_id, r.number
+"""
+DEFER = """
+UPDATE queue_recipient r
+   SET leased_by = NULL, leased_until = NULL, not_before = d.not_before, last_status = d.status, last_reply = d.reply,
+       delay_told = r.delay_told OR d.told
+  FROM unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[])
+       AS d(queue_id, number, not_before, status, reply, told)
+ WHERE r.queue_id = d.queue_id AND r.number = d.number AND r.leased_by = $1
+RETURNING r.queue_id, r.number
+"""
+DROP_EMPTY = """
+WITH gone AS (
+    DELETE FROM queue_message m WHERE queue_id = ANY($1::bytea[])
+       AND NOT EXISTS (SELECT FROM queue_recipient r WHERE r.queue_id = m.queue_id)
+    RETURNING queue_id
+)
+DELETE FROM queue_piece p USING gone WHERE p.queue_id = gone.queue_id
+"""
+# Pieces that no message ever took: their accept failed or its process died.
+DROP_STRAY_PIECES = """
+DELETE FROM queue_piece p WHERE created_at < now() - interval '1 day'
+   AND NOT EXISTS (SELECT FROM queue_message m WHERE m.queue_id = p.queue_id)
+"""
+# What does not open is put aside for a person, and never stops the next one.
+SET_ASIDE = """
+UPDATE queue_recipient SET state = 'held', leased_by = NULL, leased_until = NULL, last_status = '5.3.5',
+       last_reply = 'this message does not open'
+ WHERE queue_id = $1 AND leased_by = $2
+"""
