@@ -2,7 +2,10 @@
 
 Invariants:
 - `submit` returns only after COMMIT, with one outcome for each recipient asked; fewer is an error, never silence.
-- On any error the group rolls back as a whole and each message then runs alone, so that none falls for another's fault.
+- A locked mailbox delays nobody else: the group that met the lock runs again past it, and for a while that mailbox's
+  mail no longer waits for it but goes to the local queue.
+- On any other error the group rolls back as a whole and each message then runs alone, so that none falls for another's
+  fault.
 - A statement whose COMMIT was lost with its connection is run again: its fingerprints wait for, and then find, what the
   first run did, so there is no second copy and no false answer.
 """
@@ -39,6 +42,7 @@ GROUP_BYTES = 8 * MIB  # a group this large takes long enough by itself
 ATTEMPTS = 4  # of one message alone, whatever the trouble
 RETRY_SECONDS = 0.05  # between them, times the attempt
 FORGET_SECONDS = 0.05  # an idle worker tells after this that its replies arrived
+LOCKED_SECONDS = 30.0  # for so long nobody waits for a folder again that was locked; it is delivered to all the same
 FINGERPRINT_DAYS = 5
 LOST = ("missing", "closed")  # outcomes of a recipient that is no longer there; then nothing of the message is taken
 _SLOTS = 7
@@ -97,6 +101,10 @@ class _Pending:
     def size(self) -> int:
         return sum(item.bytes_inline for item in self.items)
 
+    @property
+    def owners(self) -> set[int]:
+        return {copy.owner_id for item in self.items for copy in item.copies}
+
 
 def slots(day: date) -> tuple[int, list[int]]:
     """Today's slot of fingerprints, and those of the five days and today, in which repeats are looked for."""
@@ -121,6 +129,7 @@ class Committer:
         self._begun: list[float] = []  # when each group now being written was begun
         self._tasks: list[asyncio.Task[None]] = []
         self._arrived: set[bytes] = set()
+        self._locked: dict[int, float] = {}  # owner → until when (monotonic) its lock is not waited for
         self._forgetting: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -192,7 +201,8 @@ class Committer:
                 self._begun.append(begun)
                 asyncio.get_running_loop().call_later(HELD_UP_SECONDS, self._work.set)
                 try:
-                    connection = await self._commit(group, connection)
+                    for part, skipping in self._parts(group):
+                        connection = await self._commit(part, connection, skipping)
                 finally:
                     self._begun.remove(begun)
         finally:
@@ -212,20 +222,42 @@ class Committer:
             group.append(self._pending.popleft())
         return group
 
-    async def _commit(self, group: list[_Pending], connection: asyncpg.Connection | None) -> asyncpg.Connection | None:
+    def _parts(self, group: list[_Pending]) -> list[tuple[list[_Pending], bool]]:
+        """The group, and apart from it what goes to mailboxes that were locked a moment ago (True)."""
+        if not self._locked:
+            return [(group, False)]
+        now = clock.monotonic()
+        self._locked = {owner_id: until for owner_id, until in self._locked.items() if until > now}
+        apart = [pending for pending in group if not pending.owners.isdisjoint(self._locked)]
+        rest = [pending for pending in group if pending not in apart]
+        return [(part, skipping) for part, skipping in ((rest, False), (apart, True)) if part]
+
+    async def _commit(
+        self, group: list[_Pending], connection: asyncpg.Connection | None, skipping: bool
+    ) -> asyncpg.Connection | None:
         """The group as one; each alone when that fails. Returns the connection if it still serves."""
         try:
             connection = await self._healthy(connection)
-            outcomes = await self._run(connection, [item for pending in group for item in pending.items])
+            outcomes = await self._run(connection, [item for pending in group for item in pending.items], skipping)
+        except asyncpg.LockNotAvailableError as error:
+            if skipping:
+                return await self._each(group, connection, error)
+            return await self._commit(group, connection, True)
         except Exception as error:
-            if len(group) > 1:
-                log.warning("group_rolled_back", messages=len(group), error=error)
-            for pending in group:
-                connection = await self._alone(pending, connection, error if len(group) == 1 else None)
-            return connection
+            return await self._each(group, connection, error)
         for pending in group:
             mine, outcomes = outcomes[: len(pending.items)], outcomes[len(pending.items) :]
             _answer(pending, mine)
+        return connection
+
+    async def _each(
+        self, group: list[_Pending], connection: asyncpg.Connection | None, error: Exception
+    ) -> asyncpg.Connection | None:
+        """Each message of a group that failed by itself."""
+        if len(group) > 1:
+            log.warning("group_rolled_back", messages=len(group), error=error)
+        for pending in group:
+            connection = await self._alone(pending, connection, error if len(group) == 1 else None)
         return connection
 
     async def _alone(
@@ -257,6 +289,11 @@ class Committer:
         arrived = list(self._arrived)
         outcomes = await place(connection, items, arrived, skipping)
         self._arrived.difference_update(arrived)
+        if skipping:
+            until = clock.monotonic() + LOCKED_SECONDS
+            for item, placed in zip(items, outcomes, strict=True):
+                passed = zip(item.copies, placed, strict=False)  # what leaves for other operators stands behind them
+                self._locked.update((copy.owner_id, until) for copy, one in passed if one.outcome == "queued")
         return outcomes
 
     async def _healthy(self, connection: asyncpg.Connection | None) -> asyncpg.Connection:
