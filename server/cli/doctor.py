@@ -19,11 +19,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crypto.errors import CryptoError
 from server.app import LISTENERS, bind
 from server.base import clock, health, landlock
-from server.base.limits import MIB
+from server.base.limits import ALARM_WINDOW_HOURS, MIB
 from server.base.settings import Edge, Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError
+from server.transport.alarms import Alarm, since
+from server.transport.unknown import BY_OPERATOR, BY_SENDER
+from server.transport.volume import RECEIVED, STRANGERS
 
 EXPIRY_WARNING = timedelta(days=30)  # time enough to order a certificate
 LITTLE_SPACE = 2_048 * MIB
@@ -155,10 +158,30 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async with Admin(settings) as admin:
             version = admin.server_version()
+            raised = await since(admin.connection, clock.now() - timedelta(hours=ALARM_WINDOW_HOURS))
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
         yield Finding(Level.GOOD, "database", f"PostgreSQL {version} answers and its schema is up to date.")
+        for alarm in raised:
+            yield _volume(alarm)
+
+
+_VOLUMES = {
+    RECEIVED: "received {count} messages in a day, usually {usual}",
+    STRANGERS: "wrote to {count} people for the first time in a day, usually {usual}",
+    BY_SENDER: "asked for {count} unknown recipients in a day",
+    BY_OPERATOR: "asked for {count} unknown recipients in a day",
+}
+
+
+def _volume(alarm: Alarm) -> Finding:
+    """An alarm of the last day (server.transport.alarms)."""
+    mailbox = f" (mailbox number {alarm.owner_id})" if alarm.owner_id is not None else ""
+    said = _VOLUMES[alarm.kind].format(count=alarm.count, usual=alarm.usual)
+    return Finding(
+        Level.WARNING, "volume", f"{alarm.name}{mailbox} {said}.", "Find out why: a misrouting, a stolen password?"
+    )
 
 
 async def _roles(settings: Settings) -> AsyncIterator[Finding]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from server.base.settings import load
+from server.cli.admin import Admin
 from tests.serving import CADUCEE, DOMAIN, INS, PATIENT_DOMAIN, REPOSITORY, caducee
 
 
@@ -194,3 +196,41 @@ def test_check_of_a_fresh_store_finds_nothing(made: Path) -> None:
 
 def test_upgrade_of_a_current_database_applies_nothing(made: Path) -> None:
     assert json.loads(caducee("db", "upgrade", "--json", home=made)) == {"applied": []}
+
+
+def test_the_terms_of_a_mailbox_are_shown_changed_and_checked(made: Path) -> None:
+    address, patient = f"pharmacie.du.port@{DOMAIN}", f"289035121518909@{PATIENT_DOMAIN}"
+    caducee("mailbox", "add", address, "--type", "ORG", "--name", "Pharmacie du Port", home=made)
+    caducee("mailbox", "add", patient, "--type", "PATIENT", "--name", "Une Personne", home=made)
+    assert "takes messages" in caducee("mailbox", "show", address, home=made)
+    said = caducee("mailbox", "set", address, "--quota", "2GB", "--open-to-patients", "--json", home=made)
+    assert json.loads(said) == {
+        "address": address,
+        "type": "ORG",
+        "state": "active",
+        "used_bytes": 0,
+        "quota_bytes": 2_000_000_000,
+        "refuses_mail": False,
+        "open_to_patients": True,
+    }
+    shown = caducee("mailbox", "show", address, home=made)
+    assert "0.0 MB of 2,000 MB" in shown
+    assert "patients may write first" in shown
+    assert "of 5,000 MB" in caducee("mailbox", "set", address, "--quota", "default", home=made)
+    assert "no limit" in caducee("mailbox", "set", address, "--quota", "none", home=made)
+    assert "refuses messages" in caducee("mailbox", "refuse", patient, home=made)
+    assert "takes messages" in caducee("mailbox", "accept-mail", patient, home=made)
+    assert "500MB or 2GB" in refused("mailbox", "set", address, "--quota", "lots", home=made)
+    assert "type ORG" in refused("mailbox", "set", patient, "--open-to-patients", home=made)
+    assert "No mailbox here" in refused("mailbox", "refuse", f"nobody@{DOMAIN}", home=made)
+
+
+async def test_doctor_tells_a_volume_out_of_the_usual(made: Path) -> None:
+    async with Admin(load(made)) as admin:
+        await admin.connection.execute(
+            "INSERT INTO alarm VALUES ('received', 'p-abc@msg.exemple.fr', current_date, 7, 412, 8, now()), "
+            "('received', 'p-old@msg.exemple.fr', current_date - 2, 7, 412, 8, now() - interval '2 days')"
+        )
+    said = caducee("doctor", home=made)
+    assert "p-abc@msg.exemple.fr (mailbox number 7) received 412 messages in a day, usually 8" in said
+    assert "p-old" not in said

@@ -1,0 +1,55 @@
+"""On which terms a mailbox takes mail: its room, whether its holder opposes messages, whether patients may begin."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import asyncpg
+
+from crypto.edge import EdgeKeys
+from server.audit.trail import Audit
+from server.base.errors import Reason, Refused
+from server.mailbox import queries
+from server.mailbox.model import OwnerKind, OwnerState
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`quota_bytes`: None for the setting's, 0 for no limit. `refuses_mail`: the holder's opposition is recorded."""
+
+    quota_bytes: int | None
+    refuses_mail: bool
+    open_to_patients: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A mailbox as an operator sees it, without what is in it. `used` counts octets."""
+
+    kind: OwnerKind
+    state: OwnerState
+    used: int
+    terms: Terms
+
+
+async def standing(connection: asyncpg.Connection, owner_id: int) -> Standing:
+    """Raises Refused(UNKNOWN_RECIPIENT)."""
+    row = await connection.fetchrow(queries.TERMS, owner_id)
+    if row is None:
+        raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+    terms = Terms(row["quota_bytes"], row["refuses_mail"], row["open_to_patients"])
+    return Standing(OwnerKind(row["kind"]), OwnerState(row["state"]), int(row["used"] or 0), terms)
+
+
+async def change(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, terms: Terms, actor: str) -> None:
+    """Set the terms and tell the trail. Raises Refused: UNKNOWN_RECIPIENT; NOT_ALLOWED (only a team's mailbox is open
+    to patients: référentiel, the pharmacy's ORG mailbox).
+    """
+    async with connection.transaction():
+        before = await standing(connection, owner_id)
+        if terms.open_to_patients and before.kind is not OwnerKind.ORG:
+            raise Refused(Reason.NOT_ALLOWED, "Only a mailbox of type ORG, a pharmacy's, can be open to patients.")
+        await connection.execute(
+            queries.SET_TERMS, owner_id, terms.quota_bytes, terms.refuses_mail, terms.open_to_patients
+        )
+        await Audit(edge).terms_changed(connection, actor, owner_id, asdict(before.terms), asdict(terms))
