@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import dns.flags
 import dns.message
@@ -87,3 +88,26 @@ async def dns_server(zones: Zones, host: str = "127.0.0.1") -> AsyncIterator[Dns
     finally:
         datagrams.close()
         listener.close()
+
+
+@contextlib.contextmanager
+def dns_in_a_thread(zones: Zones) -> Iterator[DnsServer]:
+    """The same for tests without a loop of their own: the server has one in its own thread."""
+    loop, started, made = asyncio.new_event_loop(), threading.Event(), list[DnsServer]()
+
+    async def serve(stop: asyncio.Event) -> None:
+        async with dns_server(zones) as server:
+            made.append(server)
+            started.set()
+            await stop.wait()
+
+    stop = asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(stop),), name="dns")
+    thread.start()
+    try:
+        assert started.wait(10), "the DNS server did not start"
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

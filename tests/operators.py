@@ -1,22 +1,69 @@
-"""Several operators on one machine: each a whole Caducée on a loopback address of its own, one port for all."""
+"""Several operators on one machine, each on a loopback address of its own, one port for all, with DNS and trust.
+
+Each Caducée is whole, in processes of its own; a Postfix operator (tests/postfix.py) may be one of them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
+from tests.dns_server import DnsServer, dns_in_a_thread
+from tests.postfix import Postfix
 from tests.serving import Served
 
+ONE, TWO, THREE = "un.exemple.fr", "deux.exemple.fr", "trois.exemple.fr"
+HOSTS = {ONE: "127.0.0.11", TWO: "127.0.0.12", THREE: "127.0.0.13"}
+ARRIVES_SECONDS = 30
 
-def free_port(hosts: list[str]) -> int:
+
+@dataclass(frozen=True)
+class Member:
+    """What the others must know of an operator. `certificate` and `root` are PEM files."""
+
+    domains: tuple[str, ...]
+    certificate: Path
+    root: Path
+
+    @property
+    def subject(self) -> str:
+        """The name in the operator's certificate, as a list writes it."""
+        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        return certificate.subject.rfc4514_string()
+
+
+@dataclass
+class Operators:
+    """Operators that trust each other and run."""
+
+    dns: DnsServer
+    port: int
+    caducees: list[Served]
+    postfix: Postfix | None = None
+    domains: Sequence[str] = field(default=())
+
+    def logs(self) -> str:
+        """What they said last, for a failure's message."""
+        said = [(one.home / "log" / f"{role}.log") for one in self.caducees for role in ("sender", "relay")]
+        texts = [path.read_text()[-1_500:] for path in said if path.exists()]
+        return "\n".join(texts + ([self.postfix.log()] if self.postfix else []))
+
+
+def free_port(hosts: Sequence[str]) -> int:
     """A port that is free on all of these addresses."""
     while True:
         with socket.socket() as first:
             first.bind((hosts[0], 0))
-            port = first.getsockname()[1]
+            port = int(first.getsockname()[1])
         try:
             for host in hosts:
                 with socket.socket() as probe:
@@ -26,34 +73,117 @@ def free_port(hosts: list[str]) -> int:
         return port
 
 
-def operator(place: Path, domain: str, host: str, port: int, resolver: str) -> Served:
-    """An operator, made and not started: its relay listens on `host`, and its sender leaves from there."""
+def zones(domains: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """What DNS says of the operators: an exchanger for the domain and its patients', and where it is."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for domain in domains:
+        found |= {name: {"MX": [f"10 mx.{domain}."]} for name in (domain, f"patient.{domain}")}
+        found[f"mx.{domain}"] = {"A": [HOSTS[domain]]}
+    return found
+
+
+def caducee_operator(
+    place: Path, domain: str, port: int, dns: DnsServer, extra: list[list[str]] | None = None
+) -> Served:
+    """A Caducée, made and not started: its relay listens on the domain's address, and its sender leaves from there."""
     served = Served(
         place / domain,
         {
-            "CADUCEE_RELAY__HOST": host,
+            "CADUCEE_RELAY__HOST": HOSTS[domain],
             "CADUCEE_RELAY__PORT": str(port),
-            "CADUCEE_SENDER__SOURCE": host,
+            "CADUCEE_SENDER__SOURCE": HOSTS[domain],
             "CADUCEE_SENDER__PORT": str(port),
-            "CADUCEE_SENDER__RESOLVERS": json.dumps([resolver]),
+            "CADUCEE_SENDER__RESOLVERS": json.dumps([f"127.0.0.1:{dns.port}"]),
         },
         domain=domain,
     )
-    served.make()
+    served.make(extra)
     return served
 
 
-def subject(served: Served) -> str:
-    """The name in the operator's certificate, as a list writes it."""
-    certificate = x509.load_pem_x509_certificate((served.home / "pki" / "server.pem").read_bytes())
-    return certificate.subject.rfc4514_string()
+def member(served: Served) -> Member:
+    """A Caducée as the others know it."""
+    pki = served.home / "pki"
+    return Member((served.domain, f"patient.{served.domain}"), pki / "server.pem", pki / "root.pem")
 
 
-def trust_each_other(*operators: Served) -> None:
-    """Each trusts the others' roots, and lists the others' names for their domains."""
-    roots = [str(one.home / "pki" / "root.pem") for one in operators]
-    members = {domain: [subject(one)] for one in operators for domain in (one.domain, f"patient.{one.domain}")}
-    listed = "".join(f'"{domain}" = {json.dumps(names, ensure_ascii=False)}\n' for domain, names in members.items())
-    for one in operators:
+def trust_each_other(caducees: Sequence[Served], members: Sequence[Member]) -> None:
+    """Each Caducée trusts the members' roots, and lists the members' names for their domains."""
+    roots = [str(one.root) for one in members]
+    listed = "".join(
+        f'"{domain}" = {json.dumps([one.subject], ensure_ascii=False)}\n' for one in members for domain in one.domains
+    )
+    for one in caducees:
         with (one.home / "caducee.toml").open("a", encoding="utf-8") as file:
             file.write(f"\n[trust]\nanchors = {json.dumps(roots)}\n\n[trust.members]\n{listed}")
+
+
+@contextlib.contextmanager
+def operators(
+    *, postfix: bool = False, strangers: Mapping[str, Member] | None = None, extra: list[list[str]] | None = None
+) -> Iterator[Operators]:
+    """Two Caducées, and Postfix when asked, running. `strangers`: members that are listed and not run here.
+
+    `extra`: mailboxes of both Caducées beside the usual ones, as rows of the CSV that import reads, where "@" at the
+    end of an address stands for the domain.
+    """
+    domains = [ONE, TWO, THREE]
+    strangers = strangers or {}
+    with (
+        contextlib.ExitStack() as stack,
+        tempfile.TemporaryDirectory(prefix="caducee-operators-") as folder,
+        dns_in_a_thread(zones(domains)) as dns,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        port = free_port([HOSTS[domain] for domain in domains])
+        third = None
+        if postfix:
+            third = Postfix(THREE, HOSTS[THREE], port, ["dr.postfix"])
+            stack.callback(third.stop)
+            third.make()
+
+        def made(domain: str) -> Served:
+            rows = [[f"{row[0]}{domain}", *row[1:]] for row in extra or []]
+            return caducee_operator(Path(folder), domain, port, dns, rows)
+
+        caducees = list(threads.map(made, (ONE, TWO)))
+        members = [member(one) for one in caducees]
+        if third is not None:
+            members.append(Member((THREE,), third.place / "pki" / "server.pem", third.root))
+        trust_each_other(caducees, [*members, *strangers.values()])
+        for one in caducees:
+            stack.callback(one.stop)
+        list(threads.map(Served.start, caducees))
+        if third is not None:
+            third.trust(
+                {
+                    domain: (HOSTS[one.domains[0]], one.certificate, one.root)
+                    for one in members[:2]
+                    for domain in one.domains
+                }
+            )
+            third.start()
+        yield Operators(dns, port, caducees, third, domains)
+
+
+def found(served: Served, address: str, subject: str) -> bytes | None:
+    """The first message of that subject in INBOX, None when there is none."""
+    mailbox = served.imap(address)
+    try:
+        mailbox.select(readonly=True)
+        _, (numbers,) = mailbox.search(None, "SUBJECT", f'"{subject}"')
+        if not numbers:
+            return None
+        _, parts = mailbox.fetch(numbers.split()[0].decode(), "(BODY.PEEK[])")
+        return bytes(parts[0][1])  # type: ignore[index, arg-type]
+    finally:
+        mailbox.logout()
+
+
+def arrived(all_of_them: Operators, served: Served, address: str, subject: str) -> bytes:
+    """The message of that subject in INBOX, once it is there."""
+    deadline = time.monotonic() + ARRIVES_SECONDS
+    while (text := found(served, address, subject)) is None:
+        assert time.monotonic() < deadline, all_of_them.logs()
+        time.sleep(0.1)
+    return text
