@@ -16,10 +16,11 @@ Behind the session stand the real grammar, table and replies; who may sign in an
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,16 +31,19 @@ import structlog
 
 from crypto.pki import development
 from server.base import clock
-from server.base.errors import CaduceeError, Reason, Refused, TryLater
+from server.base.errors import Reason, Refused, TryLater
 from server.base.log import Pseudonyms
 from server.base.tls import server_context
+from server.identity.accounts import Accounts
 from server.identity.model import Principal
 from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.smtp.reply_codes import SHUTTING_DOWN
 from server.smtp.service import Service
 from server.smtp.session import Session
-from server.transport.accept import Accepted, Done, Outcome
-from server.transport.envelope import Envelope, SourceKind
+from server.transport import heading, policy
+from server.transport.accept import Accepted, Acceptor, Done, Outcome
+from server.transport.envelope import Envelope, Recipient, SourceKind
+from server.transport.policy import Answer, Policy
 
 HERE = Path(__file__).parent
 DOMAIN = "msg.exemple.fr"
@@ -66,16 +70,12 @@ class Mailboxes:
         if reverse_path not in ("", DOCTOR):
             raise Refused(Reason.SENDER_NOT_YOURS, "no")
 
-    async def author(self, who: object, addresses: Sequence[str]) -> None:
-        if not addresses:
-            raise Refused(Reason.MALFORMED, "nobody")
-        if list(addresses) != [DOCTOR]:
-            raise Refused(Reason.SENDER_NOT_YOURS, "no")
-
-    async def recipients(self, who: object, addresses: Sequence[str]) -> list[Route | CaduceeError]:
+    async def recipients(
+        self, who: object, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0
+    ) -> list[Answer]:
         return [self.recipient(address) for address in addresses]
 
-    def recipient(self, address: str) -> Route | CaduceeError:
+    def recipient(self, address: str) -> Answer:
         if address == f"broken@{DOMAIN}":
             raise ConnectionRefusedError("pg: connection to 10.1.2.3 lost")
         if not address.endswith(DOMAIN):
@@ -84,7 +84,17 @@ class Mailboxes:
             return Refused(Reason.UNKNOWN_RECIPIENT, "no")
         return Route(2, OwnerKind.ORG, OwnerState.ACTIVE, b"key")
 
-    async def accept(self, envelope: Envelope, data: bytes, *_: object) -> Accepted:
+    async def content(
+        self, who: object, reverse_path: str, recipients: Sequence[Recipient], data: bytes
+    ) -> policy.Content:
+        authors = heading.read(data).authors
+        if not authors:
+            raise Refused(Reason.MALFORMED, "nobody")
+        if set(authors) != {DOCTOR}:
+            raise Refused(Reason.SENDER_NOT_YOURS, "no")
+        return policy.Content()
+
+    async def accept(self, envelope: Envelope, data: bytes) -> Accepted:
         if envelope.recipients[0].address.startswith("full"):
             raise TryLater(Reason.STORE_FULL, "disk full at /var/lib")
         self.taken.append((envelope, data))
@@ -204,3 +214,15 @@ async def test_dialogue(file: Path, pki: Path) -> None:
     kind = SourceKind.RELAY if file.stem.startswith("relay") else SourceKind.SUBMISSION
     async with place.listening(kind, implicit) as (_, port):
         await asyncio.to_thread(lambda: play(lines, place, Client(place, port, implicit)))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Policy.sender, Policy.recipients, Policy.content, Acceptor.accept, Acceptor.arrived, Accounts.app_password],
+    ids=lambda method: method.__qualname__,
+)
+def test_the_double_takes_what_the_real_one_takes(method: Callable[..., Any]) -> None:
+    double = getattr(Mailboxes, method.__name__)
+    assert [str(one.replace(annotation=one.empty)) for one in inspect.signature(double).parameters.values()] == [
+        str(one.replace(annotation=one.empty)) for one in inspect.signature(method).parameters.values()
+    ]
