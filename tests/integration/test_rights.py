@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from crypto.queue_secret import QueueSecret
 from server.base import landlock
 from server.db.credentials import ADMIN, ROLES, SUPERUSER, make_password, user_of
 from server.db.embedded import EmbeddedPostgres
@@ -33,6 +34,8 @@ SECRETS = {
     "sessions": "SELECT * FROM session",
     "documents": "SELECT * FROM document",
     "what is to be filed": "SELECT * FROM intake",
+    "the queue's private keys": "SELECT wrapped_private_key FROM queue_key",
+    "sealed keys of the queue": "SELECT key FROM queue_message",
 }
 NOBODY = {
     "change the trail": "UPDATE audit SET kind = 'x'",
@@ -154,7 +157,7 @@ try:
     open(f"/proc/{sys.argv[3]}/mem", "rb")
 except OSError as error:
     found["memory"] = type(error).__name__
-found["held"] = sorted(n for n, v in vars(prepared).items() if v is None)
+found["lacking"] = sorted(n for n, v in vars(prepared).items() if v is None)
 async def ask():
     database = await pool.connect(settings, "relay", prepared.way)
     async with database.acquire() as connection:
@@ -174,7 +177,15 @@ print(json.dumps(found))
 async def test_the_relays_own_process_cannot_reach_what_opens_a_message(home: Path) -> None:
     async with EmbeddedPostgres(home) as postgres:
         files = ["keys/master.json", "keys/keyring.json", "keys/database/imap", "keys/database/admin", "caducee.toml"]
-        files += ["keys/edge.json", "pg/data/PG_VERSION", "pg/data/global/pg_control", "pki/root.key", "log/relay.log"]
+        QueueSecret.take(home / "keys")
+        files += [
+            "keys/queue.json",
+            "keys/edge.json",
+            "pg/data/PG_VERSION",
+            "pg/data/global/pg_control",
+            "pki/root.key",
+            "log/relay.log",
+        ]
         for name in files:
             assert (home / name).exists() or name == "log/relay.log", name
         (home / "log" / "relay.log").touch()
@@ -184,6 +195,6 @@ async def test_the_relays_own_process_cannot_reach_what_opens_a_message(home: Pa
         found: dict[str, Any] = json.loads(run.stdout)
     assert {name: found[name] for name in files} == dict.fromkeys(files, "PermissionError")
     assert found["memory"] == "PermissionError"
-    assert found["held"] == ["keyring"]
+    assert found["lacking"] == ["keyring", "queue_secret"]
     assert found["user"] == "caducee_relay"
     assert {name: found.get(name) for name in SECRETS} == dict.fromkeys(SECRETS, "denied")

@@ -65,15 +65,18 @@ async def test_each_role_holds_the_keys_of_its_kind_and_no_more(home: Path) -> N
     async with EmbeddedPostgres(home):
         for name in TABLE:
             prepared = prepare(load(home), name, 9)
-            held[name] = (prepared.edge is not None, prepared.keyring is not None)
+            held[name] = tuple(
+                kind for kind in ("edge", "keyring", "queue_secret") if getattr(prepared, kind) is not None
+            )
             prepared.sockets.close()
             prepared.health.close()
-    edge, reader, neither = (True, False), (True, True), (False, False)
+    edge, reader = ("edge",), ("edge", "keyring")
     assert held == {
         "relay": edge,
         "submission": edge,
         "imap": reader,
         "web": reader,
         "jobs": reader,
-        "ldap": neither,
+        "sender": ("edge", "queue_secret"),
+        "ldap": (),
     }
