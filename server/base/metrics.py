@@ -7,6 +7,9 @@ from prometheus_client import Counter, Gauge, Histogram
 MESSAGES = Counter("caducee_messages_total", "Messages taken or refused at the edge", ["edge", "outcome"])
 SIGNATURES = Counter("caducee_signatures_total", "S/MIME verdicts given on accepted messages", ["status"])
 GROUP_SIZE = Histogram("caducee_commit_group_messages", "Messages that shared one commit", buckets=(1, 2, 4, 8, 16))
+SENT = Counter(
+    "caducee_sent_total", "Attempts to take a recipient's mail to another operator, by their end", ["outcome"]
+)
 UNKNOWN_RECIPIENTS = Counter("caducee_unknown_recipients_total", "Recipients asked for that have no mailbox here")
 ALARMS = Counter("caducee_alarms_total", "Volumes out of the usual", ["kind"])
 SESSIONS = Gauge("caducee_sessions", "Connections open now", ["edge"])

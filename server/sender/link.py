@@ -4,6 +4,7 @@ Invariants:
 - Nothing but EHLO, STARTTLS and QUIT is said in clear; what the peer said before TLS counts for nothing after it.
 - The peer is who its certificate says: a path to the anchors, and a subject that the trust space lists for the
   recipients' domain. Its host name proves nothing and is not compared.
+- A reply to what was not asked ends the connection: no later question is answered by it.
 - Every recipient ends in exactly one Outcome. What is not surely final is to be tried again; `unsure` says that the
   peer may have taken the message without our hearing it.
 """
@@ -12,42 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from typing import Final, cast
 
 from server.base import limits
 from server.base.errors import ProtocolViolation
+from server.sender.dialogue import DotStuffing, Outcome, Transaction, answer, extensions, postponed
 from server.sender.replies import Replies, Reply
-from server.transport.envelope import Body, Returned
-from server.transport.queued import Addressee, Queued
 from server.trust.members import Peer
 
 GREETING_SECONDS: Final = 60  # RFC 5321 §4.5.3.2.1 says five minutes: a peer that needs so long is as good as away
 COMMAND_SECONDS: Final = 120  # §4.5.3.2.2, 3: five minutes, for the same reason less
 FINAL_SECONDS: Final = 600  # §4.5.3.2.6: ten minutes; giving up early is what doubles messages
-CONNECT_SECONDS: Final = 30
-PIECE: Final = 256 * limits.KIB  # of a body, written at a time
+DRAINING_SECONDS: Final = 180  # §4.5.3.2.5: three minutes for each block of the content
+CONNECT_SECONDS: Final = 20
+QUIT_SECONDS: Final = 5
+WRITTEN: Final = 256 * limits.KIB  # of a content, at a time
 RECIPIENTS: Final = 100  # RFC 5321 §4.5.3.1.8
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one recipient: delivered, or why not. `status` (RFC 3463), `text` filtered, `relayed`: delivered
-    to a server that sends no notification of delivery."""
-
-    delivered: bool
-    permanent: bool
-    status: str
-    text: str
-    relayed: bool = False
-    unsure: bool = False
-
-
-def refused(status: str, text: str) -> Outcome:
-    """A final no of our own: the peer cannot take what this message needs."""
-    return Outcome(False, True, status, text)
 
 
 class LinkLost(Exception):
@@ -60,10 +42,11 @@ class LinkLost(Exception):
 
 
 class Link(asyncio.Protocol):
-    """A connection to one host that speaks for `domain`."""
+    """A connection to one host that speaks for a domain."""
 
-    def __init__(self, hostname: str) -> None:
-        self._hostname = hostname
+    def __init__(self, host: str, own_name: str) -> None:
+        self.host = host
+        self._own_name = own_name
         self._replies = Replies()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -75,9 +58,10 @@ class Link(asyncio.Protocol):
     @classmethod
     async def open(
         cls,
+        host: str,
         address: str,
         port: int,
-        hostname: str,
+        own_name: str,
         tls: ssl.SSLContext,
         why_not: Callable[[Peer], str | None],
         source: str | None = None,
@@ -90,7 +74,7 @@ class Link(asyncio.Protocol):
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, link = await loop.create_connection(
-                    lambda: cls(hostname), address, port, local_addr=(source, 0) if source else None
+                    lambda: cls(host, own_name), address, port, local_addr=(source, 0) if source else None
                 )
         except (OSError, TimeoutError):
             raise LinkLost("cannot connect", "4.4.1") from None
@@ -149,18 +133,25 @@ class Link(asyncio.Protocol):
         return reply
 
     async def _say(self, data: bytes) -> None:
+        """Write, no faster than the peer reads. Raises LinkLost."""
         if self._lost or self._transport is None:
             raise LinkLost("connection lost")
         self._transport.write(data)
         if self._drained is not None:
             try:
-                async with asyncio.timeout(FINAL_SECONDS):
+                async with asyncio.timeout(DRAINING_SECONDS):
                     await self._drained
             except TimeoutError:
                 raise LinkLost("the peer reads nothing") from None
 
-    async def _ask(self, line: str) -> Reply:
-        await self._say(f"{line}\r\n".encode())
+    def _expect_silence(self) -> None:
+        """Before a question: what lies there already answers nothing that was asked. Raises LinkLost."""
+        if not self._replies.empty:
+            raise LinkLost("a reply to nothing", "4.5.0")
+
+    async def _ask(self, command: bytes) -> Reply:
+        self._expect_silence()
+        await self._say(command)
         return await self._reply()
 
     # Before the first message
@@ -172,16 +163,15 @@ class Link(asyncio.Protocol):
         await self._hello()
 
     async def _hello(self) -> None:
-        reply = await self._ask(f"EHLO {self._hostname}")
+        reply = await self._ask(f"EHLO {self._own_name}\r\n".encode())
         if not reply.positive:
             raise LinkLost(reply.text, f"4{reply.status[1:]}")
-        words = [line.partition(" ") for line in reply.lines[1:]]
-        self.extensions = {name.upper(): parameters for name, _, parameters in words}
+        self.extensions = extensions(reply)
 
     async def _secure_with(self, tls: ssl.SSLContext) -> None:
         if "STARTTLS" not in self.extensions:
             raise LinkLost("the peer offers no TLS, and nothing is sent in clear", "4.7.4")
-        reply = await self._ask("STARTTLS")
+        reply = await self._ask(b"STARTTLS\r\n")
         if not reply.positive:
             raise LinkLost(reply.text, f"4{reply.status[1:]}")
         # RFC 3207 §6: what came in clear behind the reply would be read as if it had come under TLS.
@@ -205,148 +195,111 @@ class Link(asyncio.Protocol):
         self.extensions = {}
 
     def _identify(self, why_not: Callable[[Peer], str | None]) -> None:
-        assert self._transport is not None  # noqa: S101 -- TLS has just begun on it
-        certificate = self._transport.get_extra_info("ssl_object").getpeercert(True)
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        certificate = tls.getpeercert(True) if tls is not None else None
+        if certificate is None:
+            raise LinkLost("the peer shows no certificate", "4.7.5")
         objection = why_not(Peer.from_certificate(certificate))
         if objection is not None:
             raise LinkLost(objection, "4.7.5")
 
     # Messages
 
-    async def send(self, envelope: Queued, recipients: Sequence[Addressee], data: bytes) -> list[Outcome]:
-        """One transaction; an outcome for each recipient, in order. Never raises LinkLost: what is lost is an outcome.
+    async def send(self, transaction: Transaction, content: AsyncIterator[bytes]) -> list[Outcome]:
+        """One transaction of at most RECIPIENTS; an outcome for each, in order. What is lost is an outcome as well.
 
-        `recipients`: at most RECIPIENTS of the envelope's. `data`: RFC 5322 bytes with CRLF.
+        `content`: RFC 5322 bytes with CRLF, `transaction.size` of them. What it raises goes through, and ends the
+        connection in the middle of the content, so that the peer takes nothing.
         """
-        missing = self._missing(envelope, data)
-        if missing is not None:
-            return [missing] * len(recipients)
-        outcomes: list[Outcome | None] = [None] * len(recipients)
+        objection = transaction.objection(self.extensions)
+        if objection is not None:
+            return [objection] * len(transaction.recipients)
+        outcomes: list[Outcome | None] = [None] * len(transaction.recipients)
         handed_over = False
         try:
-            taken = await self._open_transaction(envelope, recipients, len(data), outcomes)
-            if taken:
-                handed_over = True
-                final = await self._content(envelope, data)
-                handed_over = False
-                for number in taken:
-                    outcomes[number] = self._outcome(final)
+            outcomes = await self._open_transaction(transaction)
+            if None in outcomes:
+                final = await self._start_content(transaction)
+                if final is None:
+                    await self._content(transaction, content)
+                    handed_over = True
+                    final = await self._reply(FINAL_SECONDS)
+                    handed_over = False
+                judged = answer(final, self.extensions)
+                outcomes = [judged if outcome is None else outcome for outcome in outcomes]
             self.sent += 1
         except LinkLost as lost:
-            failed = Outcome(False, False, lost.status, lost.text, unsure=handed_over)
+            # 421 in place of the final reply is an answer: it was not taken.
+            failed = postponed(lost.status, lost.text, unsure=handed_over and not lost.text.startswith("421"))
             outcomes = [failed if outcome is None else outcome for outcome in outcomes]
             self.abort()
+        except BaseException:
+            self.abort()
+            raise
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _missing(self, envelope: Queued, data: bytes) -> Outcome | None:
-        """What the message needs and this server has not."""
-        offered = self.extensions
-        addresses = [envelope.reverse_path, *(one.address for one in envelope.recipients.values())]
-        if not all(map(str.isascii, addresses)) and "SMTPUTF8" not in offered:
-            return refused("5.6.7", "the recipient's server takes no international addresses")
-        if envelope.require_tls and "REQUIRETLS" not in offered:
-            return refused("5.7.30", "the recipient's server does not support REQUIRETLS")
-        if envelope.body is Body.BINARY and not {"BINARYMIME", "CHUNKING"} <= offered.keys():
-            return refused("5.6.1", "the recipient's server takes no binary content")
-        size = offered.get("SIZE", "")
-        if size.isdigit() and 0 < int(size[:20]) < len(data):
-            return refused("5.3.4", f"the recipient's server takes messages of at most {int(size[:20])} octets")
-        return None
-
-    async def _open_transaction(
-        self, envelope: Queued, recipients: Sequence[Addressee], size: int, outcomes: list[Outcome | None]
-    ) -> list[int]:
-        """MAIL and RCPT; which recipients were taken. The refused ones get their outcome."""
-        commands = [self._mail(envelope, size), *(self._rcpt(one) for one in recipients)]
-        replies: deque[Reply] = deque()
-        if "PIPELINING" in self.extensions:
-            await self._say("".join(commands).encode())
-            replies.extend([await self._reply() for _ in commands])
+    async def _open_transaction(self, transaction: Transaction) -> list[Outcome | None]:
+        """MAIL and RCPT; the outcome of each that was refused. Raises LinkLost."""
+        commands = transaction.commands(self.extensions)
+        replies: list[Reply] = []
+        self._expect_silence()
+        if "PIPELINING" in self.extensions:  # RFC 2920
+            await self._say(b"".join(commands))
+            replies += [await self._reply() for _ in commands]
         else:
             for command in commands:
-                await self._say(command.encode())
-                replies.append(await self._reply())
+                replies.append(await self._ask(command))
                 if not replies[0].positive:
                     break
-        sender = replies.popleft()
-        if not sender.positive:
-            outcomes[:] = [self._outcome(sender)] * len(outcomes)
-        for number, reply in enumerate(replies):
-            if outcomes[number] is None and not reply.positive:
-                outcomes[number] = self._outcome(reply)
-        taken = [number for number, outcome in enumerate(outcomes) if outcome is None]
-        if not taken:
-            await self._ask("RSET")
-        return taken
+        outcomes = transaction.judged(replies)
+        if None not in outcomes:
+            await self._ask(b"RSET\r\n")
+        return outcomes
 
-    def _mail(self, envelope: Queued, size: int) -> str:
-        words = [f"MAIL FROM:<{envelope.reverse_path}>"]
-        offered = self.extensions
-        if "SIZE" in offered:
-            words.append(f"SIZE={size}")
-        if envelope.body is Body.BINARY:
-            words.append("BODY=BINARYMIME")
-        elif "8BITMIME" in offered:
-            words.append("BODY=8BITMIME")
-        if "SMTPUTF8" in offered and envelope.utf8:
-            words.append("SMTPUTF8")
-        if envelope.require_tls:
-            words.append("REQUIRETLS")
-        if "DSN" in offered:
-            words += [f"RET={envelope.returned or Returned.HEADERS}"]
-            words += [f"ENVID={envelope.envelope_id}"] if envelope.envelope_id else []
-        return f"{' '.join(words)}\r\n"
-
-    def _rcpt(self, recipient: Addressee) -> str:
-        words = [f"RCPT TO:<{recipient.address}>"]
-        if "DSN" in self.extensions:
-            words += [f"NOTIFY={','.join(sorted(recipient.notify))}"] if recipient.notify else []
-            words += [f"ORCPT={recipient.original}"] if recipient.original else []
-        return f"{' '.join(words)}\r\n"
-
-    async def _content(self, envelope: Queued, data: bytes) -> Reply:
-        """The bytes, by BDAT where the peer takes it: nothing to stuff, no end to look for."""
+    async def _start_content(self, transaction: Transaction) -> Reply | None:
+        """BDAT where the peer takes it (RFC 3030: nothing to stuff, no end to look for), else DATA; a refusal of it."""
         if "CHUNKING" in self.extensions:
-            await self._say(b"BDAT %d LAST\r\n" % len(data))
-            await self._pieces(data)
-        else:
-            go = await self._ask("DATA")
-            if go.code != 354:
-                return go if not go.positive else Reply(451, ("4.5.0 unexpected reply to DATA",))
-            # RFC 5321 §4.5.2: a leading dot is doubled; the content ends with CRLF before the final dot.
-            stuffed = data.replace(b"\r\n.", b"\r\n..")
-            if stuffed.startswith(b"."):
-                stuffed = b"." + stuffed
-            await self._pieces(stuffed)
-            await self._say(b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
-        return await self._reply(FINAL_SECONDS)
+            self._expect_silence()
+            await self._say(b"BDAT %d LAST\r\n" % transaction.size)
+            return None
+        go = await self._ask(b"DATA\r\n")
+        if go.code == 354:
+            return None
+        if go.positive:
+            raise LinkLost("success instead of 354", "4.5.0")
+        return go
 
-    async def _pieces(self, data: bytes) -> None:
+    async def _content(self, transaction: Transaction, content: AsyncIterator[bytes]) -> None:
+        stuffing = None if "CHUNKING" in self.extensions else DotStuffing()
+        left = transaction.size
+        async for piece in content:
+            left -= len(piece)
+            await self._write(piece if stuffing is None else stuffing.update(piece))
+        if left:
+            raise ValueError("the content has another size than was announced")
+        if stuffing is not None:
+            await self._say(stuffing.end())
+
+    async def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        for start in range(0, len(view), PIECE):
-            await self._say(bytes(view[start : start + PIECE]))
-
-    def _outcome(self, reply: Reply) -> Outcome:
-        return Outcome(
-            reply.positive,
-            reply.permanent,
-            reply.status,
-            reply.text,
-            relayed=reply.positive and "DSN" not in self.extensions,
-        )
+        for start in range(0, len(view), WRITTEN):
+            await self._say(bytes(view[start : start + WRITTEN]))
 
     # The end
 
     @property
     def usable(self) -> bool:
-        """Whether another message may go over this connection."""
-        return not self._lost and self._transport is not None and not self._transport.is_closing()
+        """Whether another message may go over this connection: it is open, and the peer has said nothing unasked."""
+        return (
+            not self._lost and self._replies.empty and self._transport is not None and not self._transport.is_closing()
+        )
 
     async def quit(self) -> None:
         """Say goodbye and close; the peer's answer changes nothing."""
         try:
-            await self._ask("QUIT")
-        except LinkLost:
+            async with asyncio.timeout(QUIT_SECONDS):
+                await self._ask(b"QUIT\r\n")
+        except (LinkLost, TimeoutError):
             pass
         finally:
             self.abort()
@@ -354,4 +307,4 @@ class Link(asyncio.Protocol):
     def abort(self) -> None:
         """Close now."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()

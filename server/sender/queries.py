@@ -13,19 +13,38 @@ DROP_KEYS = """
 DELETE FROM queue_key k WHERE day < $1 AND NOT EXISTS (SELECT FROM queue_message m WHERE m.key_id = k.key_id)
 """
 
-# What is due, for this worker, until the lease ends: a row that others hold is passed over, and a row whose lease ran
-# out is due again, with an attempt behind it of which nobody knows the end. $3: domains that are left alone now.
+# What is due, for this worker, until the lease ends: of each domain its oldest ($4 a domain, $5 in all), so that the
+# thousands of one domain hide nobody else's. A row that others hold is passed over, and a row whose lease ran out is
+# due again, with an attempt behind it of which nobody knows the end. $3: domains that are left alone now.
 LEASE = """
-WITH due AS (
-    SELECT queue_id, number, leased_by IS NOT NULL AS unsure FROM queue_recipient
-     WHERE state = 'waiting' AND not_before <= now() AND domain <> ALL($3::text[])
-     ORDER BY not_before LIMIT $4 FOR UPDATE SKIP LOCKED
+WITH RECURSIVE lane (domain) AS (
+    (SELECT domain FROM queue_recipient WHERE state = 'waiting' ORDER BY domain LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.domain FROM queue_recipient r WHERE r.state = 'waiting' AND r.domain > lane.domain
+             ORDER BY r.domain LIMIT 1)
+      FROM lane WHERE lane.domain IS NOT NULL
+), due AS (
+    SELECT d.queue_id, d.number FROM lane CROSS JOIN LATERAL (
+           SELECT queue_id, number FROM queue_recipient r
+            WHERE r.state = 'waiting' AND r.domain = lane.domain AND r.not_before <= now()
+            ORDER BY r.not_before LIMIT $4 FOR UPDATE SKIP LOCKED) AS d
+     WHERE lane.domain <> ALL($3::text[]) LIMIT $5
 )
 UPDATE queue_recipient r
    SET leased_by = $1, leased_until = now() + make_interval(secs => $2), not_before = now() + make_interval(secs => $2),
-       attempts = r.attempts + 1
+       attempts = r.attempts + 1, tried_since = coalesce(r.tried_since, now()),
+       unsure = r.unsure OR r.leased_by IS NOT NULL
   FROM due d WHERE r.queue_id = d.queue_id AND r.number = d.number
-RETURNING r.queue_id, r.number, r.domain, r.attempts, r.delay_told, d.unsure
+RETURNING r.queue_id, r.number, r.domain, r.name, r.attempts, r.tried_since, r.delay_told, r.unsure, r.wish
+"""
+# A worker that was killed and is back: what it had leased is due now, with an attempt behind it of unsure end.
+TAKE_BACK = "UPDATE queue_recipient SET not_before = now() WHERE starts_with(leased_by, $1) AND not_before > now()"
+# Leased and not tried: as it was before, due at once for whoever comes.
+GIVE_UP_LEASE = """
+UPDATE queue_recipient r
+   SET leased_by = NULL, leased_until = NULL, not_before = now(), attempts = r.attempts - 1
+  FROM unnest($2::bytea[], $3::smallint[]) AS h(queue_id, number)
+ WHERE r.queue_id = h.queue_id AND r.number = h.number AND r.leased_by = $1
 """
 # Still at it: the lease goes on for what this worker holds and has not settled.
 HEARTBEAT = """
@@ -34,10 +53,21 @@ UPDATE queue_recipient r
   FROM unnest($3::bytea[], $4::smallint[]) AS h(queue_id, number)
  WHERE r.queue_id = h.queue_id AND r.number = h.number AND r.leased_by = $1
 """
+# $2: how much of its body; $3: who asks, since what is no longer leased to him, or held since, is not his to send.
 MESSAGE = """
-SELECT key_id, key, owner_id, trace_id, size, envelope, body, created_at FROM queue_message WHERE queue_id = $1
+SELECT m.key_id, m.key, m.owner_id, m.trace_id, m.size, m.envelope,
+       substr(coalesce(m.body, (SELECT p.data FROM queue_piece p WHERE p.queue_id = m.queue_id AND p.number = 0)),
+              1, $2) AS part,
+       ARRAY(SELECT r.number FROM queue_recipient r
+              WHERE r.queue_id = m.queue_id AND r.leased_by = $3 AND r.state = 'waiting') AS leased
+  FROM queue_message m WHERE m.queue_id = $1
 """
-PIECES = "SELECT data FROM queue_piece WHERE queue_id = $1 ORDER BY number"
+# More of a body: of its piece $2, which is 0 where it lies in its row, $4 octets behind the first $3.
+PART = """
+SELECT substr(coalesce(m.body, (SELECT p.data FROM queue_piece p WHERE p.queue_id = m.queue_id AND p.number = $2)),
+              $3 + 1, $4)
+  FROM queue_message m WHERE m.queue_id = $1
+"""
 
 # Settling, in one transaction: the messages first, in order, so that two workers that end the last recipients of one
 # message at the same time see each other.
@@ -49,10 +79,12 @@ RETURNING r.queue_id, r.number
 """
 DEFER = """
 UPDATE queue_recipient r
-   SET leased_by = NULL, leased_until = NULL, not_before = d.not_before, last_status = d.status, last_reply = d.reply,
-       delay_told = r.delay_told OR d.told
-  FROM unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[])
-       AS d(queue_id, number, not_before, status, reply, told)
+   SET leased_by = NULL, leased_until = NULL, last_status = d.status, last_reply = d.reply,
+       delay_told = r.delay_told OR d.told, unsure = r.unsure OR d.unsure,
+       not_before = CASE r.wish WHEN 'return' THEN now() ELSE d.not_before END,
+       wish = CASE r.wish WHEN 'return' THEN r.wish ELSE '' END
+  FROM unnest($2::bytea[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[], $7::boolean[], $8::boolean[])
+       AS d(queue_id, number, not_before, status, reply, told, unsure)
  WHERE r.queue_id = d.queue_id AND r.number = d.number AND r.leased_by = $1
 RETURNING r.queue_id, r.number
 """
@@ -71,7 +103,7 @@ DELETE FROM queue_piece p WHERE created_at < now() - interval '1 day'
 """
 # What does not open is put aside for a person, and never stops the next one.
 SET_ASIDE = """
-UPDATE queue_recipient SET state = 'held', leased_by = NULL, leased_until = NULL, last_status = '5.3.5',
+UPDATE queue_recipient SET state = 'held', leased_by = NULL, leased_until = NULL, last_status = '4.3.5',
        last_reply = 'this message does not open'
  WHERE queue_id = $1 AND leased_by = $2
 """

@@ -14,12 +14,13 @@ from server.base.errors import ProtocolViolation, Reason
 LINE = 1_000  # RFC 5321 §4.5.3.1.5 says 512; servers with long texts go past it
 LINES = 100  # EHLO of the largest servers has some 25
 TEXT = 300  # characters kept of a reply
+READ = 4 * TEXT  # characters of it that are looked at: the patterns below take time with the square of the length
 
 _LINE = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
 _STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |\Z)")
 # What may name a person: an address, and numbers as long as an RPPS or an INS.
 _ADDRESS = re.compile(r"[^\s<>()]+@[^\s<>()]+")
-_NUMBER = re.compile(r"[0-9][0-9 ._-]{8,}[0-9]")
+_NUMBER = re.compile(r"[0-9][0-9AB ._-]{8,}[0-9]")  # 2A and 2B stand in the INS of who was born in Corsica
 _UNSEEN = re.compile(r"[^\x20-\x7e]+")
 
 
@@ -32,7 +33,8 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        return self.code < 400
+        """Done as asked. 354 is not: it asks for more, and only DATA is answered so."""
+        return 200 <= self.code < 300
 
     @property
     def permanent(self) -> bool:
@@ -42,13 +44,13 @@ class Reply:
     def status(self) -> str:
         """The enhanced status (RFC 3463) the peer gave when its class fits the code, else the code's own class."""
         found = _STATUS.match(self.lines[0])
-        kind = "2" if self.positive else str(self.code // 100)
+        kind = str(self.code // 100) if self.code // 100 in (2, 5) else "4"
         return found[1] if found is not None and found[1][0] == kind else f"{kind}.0.0"
 
     @property
     def text(self) -> str:
         """What the peer said, fit to be kept and shown: printable ASCII, short, without address or long number."""
-        said = f"{self.code} {' '.join(self.lines)}"
+        said = f"{self.code} {' '.join(self.lines)}"[:READ]
         for pattern, instead in ((_UNSEEN, " "), (_ADDRESS, "<…>"), (_NUMBER, "…")):
             said = pattern.sub(instead, said)
         return said[:TEXT].replace("…", "...")

@@ -30,11 +30,11 @@ def next_attempt(attempts: int, now: datetime, chance: float) -> datetime:
     return now + timedelta(minutes=step * (1 - JITTER + 2 * JITTER * chance))
 
 
-def fate(queued_at: datetime, now: datetime, delay_told: bool, patience: timedelta) -> Fate:
-    """`patience`: how long a message may wait at all."""
-    if now - queued_at >= patience:
+def fate(since: datetime, now: datetime, delay_told: bool, patience: timedelta) -> Fate:
+    """`since`: the first attempt; `patience`: how long after it the message may wait at all."""
+    if now - since >= patience:
         return Fate.EXPIRED
-    return Fate.DELAYED if now - queued_at >= DELAY_TOLD and not delay_told else Fate.WAITS
+    return Fate.DELAYED if now - since >= DELAY_TOLD and not delay_told else Fate.WAITS
 
 
 def back_off(failures: int) -> timedelta:

@@ -22,25 +22,16 @@ from server.base.settings import Settings
 from server.mail.dsn import Action, RecipientStatus
 from server.mailbox.model import Route
 from server.sender import queries
-from server.sender.link import Outcome
+from server.sender.dialogue import Outcome
+from server.sender.reasons import reason
 from server.sender.schedule import Fate, fate, next_attempt
-from server.sender.work import Due, Opened, Work
-from server.transport.accept import top_header
+from server.sender.work import Due, Message, Work
 from server.transport.commit import place
 from server.transport.envelope import Notify
 from server.transport.sealer import Sealer, way_back
 
 # RFC 3463 §3.5: delivery time expired.
-EXPIRED = "4.4.7"
-_REASONS = {
-    Action.FAILED: ("Le serveur du destinataire l’a refusé.", "The recipient's server refused it."),
-    Action.DELAYED: (
-        "Le serveur du destinataire ne l’a pas encore pris.",
-        "The recipient's server has not taken it yet.",
-    ),
-    Action.RELAYED: ("Le serveur du destinataire l’a pris.", "The recipient's server took it."),
-}
-_EXPIRED = ("Le serveur du destinataire ne l’a pas pris à temps.", "The recipient's server did not take it in time.")
+EXPIRED = "5.4.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class Tried:
     """One recipient after an attempt. `host` is the peer's name, "" when none was reached."""
 
     work: Work
-    message: Opened
+    message: Message
     due: Due
     outcome: Outcome
     host: str = ""
@@ -73,8 +64,14 @@ class Settler:
         self._patience = timedelta(hours=settings.sender.patience_hours)
         self._worker = worker
 
-    async def settle(self, connection: asyncpg.Connection, tried: Sequence[Tried], now: datetime) -> Settled:
-        """One transaction for all of them. Raises what the database raises; then nothing was written."""
+    async def settle(
+        self, connection: asyncpg.Connection, tried: Sequence[Tried], now: datetime, *, silent: bool = False
+    ) -> Settled:
+        """One transaction for all of them; `silent`: nobody is notified.
+
+        Raises what the database raises, and Refused or ProtocolViolation of what cannot be told; then nothing was
+        written.
+        """
         await self._audit.ready(connection)
         judged = [(one, self._judge(one, now)) for one in tried]
         queue_ids = sorted({one.work.queue_id for one in tried})
@@ -86,7 +83,7 @@ class Settler:
             events = [event for one, end in ours if (event := self._event(one, end)) is not None]
             if events:
                 await write(connection, events)
-            told = await self._notify(connection, ours, now)
+            told = [] if silent else await self._notify(connection, ours, now)
             await connection.execute(queries.DROP_EMPTY, queue_ids)
         return Settled(ours, told)
 
@@ -95,7 +92,7 @@ class Settler:
             return "delivered"
         if one.outcome.permanent:
             return "failed"
-        return fate(one.message.queued_at, now, one.due.delay_told, self._patience)
+        return fate(one.due.since, now, one.due.delay_told, self._patience)
 
     async def _leave(self, connection: asyncpg.Connection, tried: Sequence[Tried]) -> set[tuple[bytes, int]]:
         if not tried:
@@ -119,6 +116,7 @@ class Settler:
             [one.outcome.status for one, _ in tried],
             [one.outcome.text for one, _ in tried],
             [end == Fate.DELAYED for _, end in tried],
+            [one.outcome.unsure for one, _ in tried],
         )
         return {(row["queue_id"], row["number"]) for row in rows}
 
@@ -161,7 +159,7 @@ class Settler:
                 self._sealer.notice(
                     sender,
                     [status for _, status in statuses],
-                    top_header(message.data),
+                    message.header,
                     envelope.received_at,
                     now,
                     envelope_id=envelope.envelope_id,
@@ -186,8 +184,8 @@ class Settler:
         if wanted is None or wanted[0] not in asked:
             return None
         expired = end == Fate.EXPIRED
-        status = EXPIRED.replace("4", "5", 1) if expired else one.outcome.status
-        french, english = _EXPIRED if expired else _REASONS[wanted[1]]
+        status = EXPIRED if expired else one.outcome.status
+        french, english = reason(wanted[1], status)
         return RecipientStatus(
             addressee.address,
             wanted[1],
@@ -196,8 +194,8 @@ class Settler:
             english,
             original=addressee.original,
             remote=one.host,
-            diagnostic=one.outcome.text if one.host and wanted[1] is not Action.RELAYED else "",
-            retry_until=one.message.queued_at + self._patience if end == Fate.DELAYED else None,
+            diagnostic=one.outcome.text if one.outcome.theirs and wanted[1] is not Action.RELAYED else "",
+            retry_until=one.due.since + self._patience if end == Fate.DELAYED else None,
         )
 
 

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import asyncpg
 
+from crypto import blob
 from crypto.edge import Salts
 from crypto.errors import CryptoError
+from server.base.limits import KIB
+from server.mailbox.content import PIECE
+from server.mailbox.trouble import connection
 from server.sender import queries
+from server.sender.dialogue import Transaction
 from server.sender.keys import DayKeys
-from server.transport.queued import Addressee, Queued, open_body, open_envelope
+from server.transport.accept import top_header
+from server.transport.queued import BodyReader, Queued, open_envelope
+
+PART = 256 * KIB  # octets of a blob that are read, opened and sent at a time; divides PIECE
+HEAD = blob.HEADER + blob.SEALED_CHUNK  # of a blob, what holds the top header that a notification returns
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One recipient's row under lease. `unsure`: an earlier attempt ended nobody knows how."""
+    """One recipient's row under lease. `name`: its pseudonym; `attempts`, this one counted, `since` the first.
+
+    `unsure`: an earlier attempt ended nobody knows how; `wish`: the operator's ("try", "return", "").
+    """
 
     number: int
+    name: str
     attempts: int
+    since: datetime
     delay_told: bool
     unsure: bool
+    wish: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +48,74 @@ class Work:
     domain: str
     due: tuple[Due, ...]
 
+    def split(self, first: Callable[[Due], bool]) -> tuple[Work, Work]:
+        """Those of its recipients, and the others."""
+        return (
+            replace(self, due=tuple(due for due in self.due if first(due))),
+            replace(self, due=tuple(due for due in self.due if not first(due))),
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A message as the sender alone sees it."""
+class Message:
+    """What is known of a message beside its content: `header` is its top header."""
 
     envelope: Queued
-    data: bytes = field(repr=False)
+    header: bytes = field(repr=False)
+    size: int
     owner_id: int | None
     trace_id: str
-    queued_at: datetime
 
-    def addressees(self, due: tuple[Due, ...]) -> list[Addressee]:
-        return [self.envelope.recipients[one.number] for one in due]
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A message's octets as they leave, opened while they are read: a PART in memory."""
+
+    first: bytes = field(repr=False)  # what the first part of the blob completes
+    reader: BodyReader
+    more: AsyncIterator[bytes]
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Raises CryptoError: it does not open, or has been cut."""
+        yield self.first
+        async for cipher in self.more:
+            yield self.reader.update(cipher)
+        if not self.reader.complete:
+            raise CryptoError("this message has been cut")
 
 
 async def open_message(
-    connection: asyncpg.Connection, keys: DayKeys, salts: Salts, queue_id: bytes, *, body: bool = True
-) -> Opened | None:
-    """A message of the queue, None when it is no longer there; without `body` only its envelope is opened.
+    pool: asyncpg.Pool, keys: DayKeys, salts: Salts, queue_id: bytes, worker: str, *, head_only: bool = False
+) -> tuple[Message, Content, list[int]] | None:
+    """A message of the queue, and which of its recipients are this worker's; None when it is no longer there.
 
-    Raises CryptoError: it does not open, so that somebody wrote to the database or a key is gone.
+    With `head_only` its content is cut after the header. Raises CryptoError: it does not open, so that somebody wrote
+    to the database or a key is gone; TryLater.
     """
-    row = await connection.fetchrow(queries.MESSAGE, queue_id)
-    if row is None:
-        return None
-    key = await keys.message_key(connection, row["key_id"], queue_id, bytes(row["key"]))
+    part = HEAD if head_only else PART
+    async with connection(pool) as acquired:
+        row = await acquired.fetchrow(queries.MESSAGE, queue_id, part, worker)
+        if row is None:
+            return None
+        key = await keys.message_key(acquired, row["key_id"], queue_id, bytes(row["key"]))
     envelope = open_envelope(key, queue_id, salts, bytes(row["envelope"]))
-    data = b""
-    if body:
-        cipher = row["body"]
-        if cipher is None:
-            cipher = b"".join(piece["data"] for piece in await connection.fetch(queries.PIECES, queue_id))
-        data = open_body(key, queue_id, salts, cipher)
-        if len(data) != row["size"]:
-            raise CryptoError("this message has been cut")
-    return Opened(envelope, data, row["owner_id"], row["trace_id"], row["created_at"])
+    reader = BodyReader(key, queue_id, salts, row["size"])
+    first = reader.update(bytes(row["part"] or b""))
+    message = Message(envelope, top_header(first), row["size"], row["owner_id"], row["trace_id"])
+    return message, Content(first, reader, _parts(pool, queue_id, part, blob.sealed_size(row["size"]))), row["leased"]
+
+
+async def _parts(pool: asyncpg.Pool, queue_id: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+    """What follows the first part of a blob; no connection is held between two."""
+    for offset in range(start, end, PART):
+        number, within = divmod(offset, PIECE)
+        async with connection(pool) as acquired:
+            part = await acquired.fetchval(queries.PART, queue_id, number, within, PART)
+        yield bytes(part or b"")
+
+
+def transaction(message: Message, content: Content, work: Work) -> Transaction:
+    """What is said to the peer for these recipients."""
+    envelope = message.envelope
+    recipients = [envelope.recipients[one.number] for one in work.due]
+    return Transaction(envelope, recipients, message.header, message.size, content.first.isascii())

@@ -5,6 +5,8 @@ Invariants:
   ran out makes the row due again, known as of unsure end.
 - A peer is only who the trust space lists for the domain, by certificate; a domain that is not in it waits.
 - What was answered positively leaves the queue; whatever happens to this process, nothing leaves it otherwise.
+- A domain has connections and work in hand of its own (lane.py), and content is opened only once a connection is there,
+  a part at a time: peers that are dead or slow hold neither memory nor time that another domain's mail would need.
 """
 
 from __future__ import annotations
@@ -12,29 +14,28 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
 from crypto.errors import CryptoError
 from crypto.queue_secret import QueueSecret
 from server.app import Context, Running, Sockets
-from server.base import clock
+from server.base import clock, metrics
 from server.base.errors import TryLater
 from server.base.ids import trace_id
-from server.base.log import Pseudonyms
 from server.base.tls import operator_context
-from server.db.pool import trouble
 from server.mailbox.feed import Announcer
 from server.mailbox.trouble import connection
 from server.sender import queries
+from server.sender.dialogue import Outcome, refused
 from server.sender.keys import DayKeys
-from server.sender.lane import CONNECTIONS, REUSED, Lane, Unreachable
-from server.sender.link import RECIPIENTS, Link, Outcome
+from server.sender.lane import BACKLOG, REUSED, Lane, Unreachable
+from server.sender.link import RECIPIENTS, Link
 from server.sender.mx import Exchangers
-from server.sender.settle import Settler, Tried
-from server.sender.work import Due, Opened, Work, open_message
+from server.sender.settle import Settled, Settler, Tried
+from server.sender.work import Content, Due, Message, Work, open_message, transaction
 from server.trust.members import Peer
 from server.trust.space import TrustSpace
 
@@ -42,10 +43,12 @@ LEASE_SECONDS: Final = 120.0
 HEARTBEAT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.25  # an idle queue is asked so often: one look at an index
 KEYS_SECONDS: Final = 600.0
-LEASED: Final = 200  # rows in one lease
+LEASED: Final = 1_000  # rows in one lease, of one domain at most its backlog
+HELD: Final = 20_000  # rows in hand: a hundred domains' backlogs
+LINKS: Final = 200  # connections; past them a domain has one, which is never denied to it
 SETTLED: Final = 100  # recipients in one transaction
-RETRY_SECONDS: Final = 0.5  # what could not be written is written again, before the lease ends
-OPENED_AT_ONCE: Final = 64  # messages in memory: with the largest of 25 MiB they fit a small machine
+RETRY_SECONDS: Final = 0.5  # what could not be read or written is tried again, before the lease ends
+RETURNED: Final = refused("5.3.0", "returned by the operator")
 
 
 class Sender:
@@ -61,29 +64,33 @@ class Sender:
         self._edge = context.edge
         self._trust = trust
         self._tls = tls
-        self._name = f"{context.worker}-{os.getpid()}-{trace_id()}"
+        self._place = f"sender-{context.worker}-"  # whoever has it now, others with it are dead
+        self._name = f"{self._place}{os.getpid()}-{trace_id()}"
         self._keys = DayKeys(secret, context.edge)
         self._settler = Settler(context.edge, settings, self._name)
         self._announcer = Announcer(context.pool)
         self._exchangers = Exchangers(settings.sender.resolvers, settings.domain)
-        self._pseudonyms = Pseudonyms(context.edge.pseudonym)
         self._lanes: dict[str, Lane] = {}
-        self._held: dict[tuple[bytes, int], None] = {}  # rows leased and not settled
+        self._held: set[tuple[bytes, int]] = set()  # rows leased and not settled
+        self._unsent: deque[tuple[Work, Outcome]] = deque()  # decided without a word to the peer
         self._tried: list[Tried] = []
+        self._short = asyncio.Event()
         self._to_settle = asyncio.Event()
         self._all_settled = asyncio.Event()
-        self._opening = asyncio.Semaphore(OPENED_AT_ONCE)
-        self._draining = asyncio.Event()
+        self._draining = False
         self._links: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Make the keys of the day and begin. Raises TryLater."""
         await self._make_keys()
+        async with connection(self._pool) as acquired:
+            await acquired.execute(queries.TAKE_BACK, self._place)
         self._loops = [
             asyncio.create_task(self._repeat(name, work, pause), name=name)
             for name, work, pause in (
-                ("lease", self._lease, POLL_SECONDS),
+                ("lease", self._lease, 0.0),
+                ("unsent", self._decide_unsent, POLL_SECONDS),
                 ("heartbeat", self._heartbeat, HEARTBEAT_SECONDS),
                 ("keys", self._make_keys, KEYS_SECONDS),
                 ("settle", self._settle, 0.0),
@@ -91,11 +98,15 @@ class Sender:
         ]
 
     async def drain(self, deadline: float) -> None:
-        """Lease nothing more, let what is being sent end and be settled, until `deadline`."""
-        self._draining.set()
+        """Lease nothing more, let what is being sent end and be settled, until `deadline`; give the rest back."""
+        self._draining = True
+        untried = [work for work, _ in self._unsent]
+        self._unsent.clear()
         for lane in self._lanes.values():
-            lane.works.clear()  # untried: their lease runs out, or the next start of this worker takes them
-            lane.more.set()
+            untried += lane.works
+            lane.works.clear()
+            lane.wake()
+        await self._give_back(untried)
         if self._links:
             await asyncio.wait(self._links, timeout=max(0.0, deadline - clock.monotonic()))
         if self._tried:
@@ -119,7 +130,7 @@ class Sender:
                 if await work():
                     rest = 0.0
             except Exception as error:  # whatever one loop meets, it and the others go on
-                away = trouble(error) is not None or isinstance(error, TryLater)
+                away = isinstance(error, TryLater)
                 self._log.warning("sender_waits" if away else "sender_failed", task=name, error=error)
                 rest = max(pause, RETRY_SECONDS)
             await asyncio.sleep(rest)
@@ -134,36 +145,66 @@ class Sender:
 
     async def _lease(self) -> bool:
         """Take what is due into the lanes; whether there may be more at once."""
-        if self._draining.is_set() or len(self._held) >= 2 * LEASED:
+        if self._draining or len(self._held) >= HELD:
+            await self._pause()
             return False
-        left_alone = [lane.domain for lane in self._lanes.values() if not lane.open]
+        crowded = len(self._unsent) >= BACKLOG
+        left = [lane.domain for lane in self._lanes.values() if lane.full or (crowded and lane.closed)]
         async with connection(self._pool) as acquired:
-            rows = await acquired.fetch(queries.LEASE, self._name, LEASE_SECONDS, left_alone, LEASED)
+            rows = await acquired.fetch(queries.LEASE, self._name, LEASE_SECONDS, left, BACKLOG, LEASED)
         works: dict[tuple[bytes, str], list[Due]] = defaultdict(list)
         for row in rows:
-            self._held[row["queue_id"], row["number"]] = None
-            due = Due(row["number"], row["attempts"], row["delay_told"], row["unsure"])
+            if (row["queue_id"], row["number"]) in self._held:  # ours already: the database was away past the lease
+                continue
+            self._held.add((row["queue_id"], row["number"]))
+            due = Due(
+                *(row[name] for name in ("number", "name", "attempts", "tried_since", "delay_told", "unsure", "wish"))
+            )
             works[row["queue_id"], row["domain"]].append(due)
         for (queue_id, domain), dues in works.items():
             for start in range(0, len(dues), RECIPIENTS):
-                self._lane(domain).add(Work(queue_id, domain, tuple(dues[start : start + RECIPIENTS])))
-        self._sweep()
-        return len(rows) == LEASED
+                self._take(Work(queue_id, domain, tuple(dues[start : start + RECIPIENTS])))
+        for domain in [domain for domain, lane in self._lanes.items() if lane.forgotten]:
+            del self._lanes[domain]
+        if rows:
+            return True
+        await self._pause()
+        return False
 
-    def _lane(self, domain: str) -> Lane:
-        lane = self._lanes.setdefault(domain, Lane(domain))
-        if lane.links < CONNECTIONS and lane.links <= len(lane.works):
+    async def _pause(self) -> None:
+        """Until a lane runs short of work, or the queue is asked again."""
+        self._short.clear()
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._short.wait()
+        except TimeoutError:
+            return
+
+    def _take(self, work: Work) -> None:
+        """A work just leased: into its lane, or to be settled without an attempt."""
+        back, rest = work.split(lambda due: due.wish == "return")
+        if back.due:
+            self._unsent.append((back, RETURNED))
+        if not rest.due:
+            return
+        lane = self._lanes.get(work.domain)
+        if lane is None:
+            lane = self._lanes[work.domain] = Lane(work.domain, self._short.set)
+        if any(due.wish == "try" for due in rest.due):
+            lane.open()
+        if (failure := lane.closed) is not None:
+            self._unsent.append((rest, failure))
+            return
+        lane.add(rest)
+        self._staff(lane)
+
+    def _staff(self, lane: Lane) -> None:
+        """Another connection for the lane, where it is of use."""
+        if not self._draining and lane.wants and (not lane.links or len(self._links) < LINKS):
             lane.links += 1
-            task = asyncio.create_task(self._serve_lane(lane), name=f"lane-{domain}")
+            task = asyncio.create_task(self._serve_lane(lane), name=f"lane-{lane.domain}")
             self._links.add(task)
             task.add_done_callback(self._links.discard)
-        return lane
-
-    def _sweep(self) -> None:
-        """Forget lanes at rest."""
-        for domain, lane in list(self._lanes.items()):
-            if not lane.works and not lane.links and lane.open and not lane.failures:
-                del self._lanes[domain]
 
     async def _heartbeat(self) -> bool:
         held = list(self._held)
@@ -174,56 +215,92 @@ class Sender:
                 )
         return False
 
+    async def _give_back(self, works: Sequence[Work]) -> None:
+        """What was leased and not tried is as it was before."""
+        rows = [(work.queue_id, due.number) for work in works for due in work.due]
+        if not rows:
+            return
+        self._held.difference_update(rows)
+        try:
+            async with connection(self._pool) as acquired:
+                await acquired.execute(
+                    queries.GIVE_UP_LEASE, self._name, [one for one, _ in rows], [two for _, two in rows]
+                )
+        except TryLater as error:
+            self._log.warning("lease_runs_out", recipients=len(rows), error=error)
+
     # A lane's connection
 
     async def _serve_lane(self, lane: Lane) -> None:
         """Work off a lane over one connection at a time."""
         link: Link | None = None
-        host = ""
+        work: Work | None = None
         try:
             while (work := await lane.next()) is not None:
+                if link is None or not link.usable or link.sent >= REUSED:
+                    if link is not None:
+                        await link.quit()
+                    link = None
+                    link = await lane.connect(self._exchangers, self._open_link)
+                self._staff(lane)
                 try:
-                    async with self._opening:
-                        message = await self._open(work)
-                        if message is None:
-                            continue
-                        if link is None or not link.usable or link.sent >= REUSED:
-                            if link is not None:
-                                await link.quit()
-                                link = None
-                            link, host = await lane.connect(self._exchangers, self._open_link)
-                        outcomes = await link.send(message.envelope, message.addressees(work.due), message.data)
-                except Unreachable as error:
-                    self._all(lane, work, message, error.outcome)
-                    await self._give_up(lane, error.outcome)
-                    return
-                self._add(Tried(work, message, due, one, host) for due, one in zip(work.due, outcomes, strict=True))
-        except Exception as error:  # one lane's trouble is not another's; what it held is due again after its lease
+                    await self._send(link, work)
+                except TryLater as error:  # of the database: its content could not be read now
+                    self._log.warning("sender_waits", task="content", error=error)
+                    lane.works.appendleft(work)
+                    await asyncio.sleep(RETRY_SECONDS)
+        except Unreachable as error:
+            # All that is in hand had its attempt.
+            works = [*([work] if work else []), *lane.works]
+            lane.works.clear()
+            self._unsent.extend((one, error.outcome) for one in works)
+        except Exception as error:  # one lane's trouble is not another's
             self._log.error("lane_failed", domain=lane.domain, error=error)
+            if work is not None:  # due again, as of unsure end, when its lease runs out
+                self._held.difference_update((work.queue_id, due.number) for due in work.due)
         finally:
             lane.links -= 1
+            self._staff(lane)
             if link is not None:
                 await link.quit()
 
-    async def _open(self, work: Work) -> Opened | None:
-        """The message of a work; what does not open is put aside."""
+    async def _send(self, link: Link, work: Work) -> None:
+        opened = await self._open(work)
+        if opened is None:
+            return
+        message, content, work = opened
         try:
-            async with connection(self._pool) as acquired:
-                message = await open_message(acquired, self._keys, self._edge.salts, work.queue_id)
+            outcomes = await link.send(transaction(message, content, work), content.pieces())
+        except CryptoError as error:  # in the middle of it: the peer has taken nothing
+            await self._set_aside(work, error)
+            return
+        self._add(Tried(work, message, due, one, link.host) for due, one in zip(work.due, outcomes, strict=True))
+
+    async def _open(self, work: Work, *, head_only: bool = False) -> tuple[Message, Content, Work] | None:
+        """The message of a work, and what of it is still to be sent; None for nothing. Raises TryLater."""
+        try:
+            opened = await open_message(
+                self._pool, self._keys, self._edge.salts, work.queue_id, self._name, head_only=head_only
+            )
         except CryptoError as error:
-            self._log.error("queue_message_damaged", queue=work.queue_id.hex(), error=error)
-            async with connection(self._pool) as acquired:
-                await acquired.execute(queries.SET_ASIDE, work.queue_id, self._name)
-            message = None
-        if message is None:
-            for due in work.due:
-                self._held.pop((work.queue_id, due.number), None)
-        return message
+            await self._set_aside(work, error)
+            return None
+        leased = [] if opened is None else opened[2]
+        mine, others = work.split(lambda due: due.number in leased)
+        await self._give_back([others])  # held, cancelled, or another's since
+        return (opened[0], opened[1], mine) if opened is not None and mine.due else None
 
-    async def _open_link(self, domain: str, address: str) -> Link:
+    async def _set_aside(self, work: Work, error: CryptoError) -> None:
+        """What does not open is held for a person to look at, and stops nothing else."""
+        self._log.error("queue_message_damaged", queue=work.queue_id.hex(), error=error)
+        async with connection(self._pool) as acquired:
+            await acquired.execute(queries.SET_ASIDE, work.queue_id, self._name)
+        self._held.difference_update((work.queue_id, due.number) for due in work.due)
+
+    async def _open_link(self, domain: str, host: str, address: str) -> Link:
         settings = self._context.settings
-
         return await Link.open(
+            host,
             address,
             settings.sender.port,
             settings.domain,
@@ -239,20 +316,18 @@ class Sender:
             return f"the certificate's subject is not listed for the domain: {peer.text}"
         return None
 
-    async def _give_up(self, lane: Lane, outcome: Outcome) -> None:
-        """No host could be spoken to: all that waits in the lane had its attempt."""
-        while lane.works:
-            work = lane.works.popleft()
-            async with self._opening:
-                message = await self._open(work)
-                if message is not None:
-                    self._all(lane, work, message, outcome)
-
-    def _all(self, lane: Lane, work: Work, message: Opened | None, outcome: Outcome) -> None:
-        if message is not None:
-            self._add(Tried(work, message, due, outcome) for due in work.due)
-
     # Settling
+
+    async def _decide_unsent(self) -> bool:
+        """What shares a failure to connect, or is returned: only its envelope and top header are opened."""
+        while self._unsent:
+            work, outcome = self._unsent[0]
+            opened = await self._open(work, head_only=True)
+            if self._unsent and self._unsent[0][0] is work:  # else it was given back meanwhile
+                self._unsent.popleft()
+                if opened is not None:
+                    self._add(Tried(opened[2], opened[0], due, outcome) for due in opened[2].due)
+        return False
 
     def _add(self, tried: Iterable[Tried]) -> None:
         self._tried.extend(tried)
@@ -262,31 +337,43 @@ class Sender:
         """Write what was tried, together; it stays in hand until it is written."""
         await self._to_settle.wait()
         batch = self._tried[:SETTLED]
-        async with connection(self._pool) as acquired:
-            settled = await self._settler.settle(acquired, batch, clock.now())
+        for settled in await self._written(batch):
+            self._told(settled)
         del self._tried[: len(batch)]
         if not self._tried:
             self._to_settle.clear()
             self._all_settled.set()
-        for one in batch:
-            self._held.pop((one.work.queue_id, one.due.number), None)
-        for one, end in settled.fates:
-            self._tell(one, end)
-        self._announcer.changed(settled.told)
+        self._held.difference_update((one.work.queue_id, one.due.number) for one in batch)
         return True
 
-    def _tell(self, one: Tried, end: str) -> None:
-        addressee = one.message.envelope.recipients[one.due.number]
-        self._log.info(
-            "message_sent",
-            trace=one.message.trace_id,
-            recipient=self._pseudonyms.of(addressee.address),
-            outcome=end,
-            host=one.host,
-            status=one.outcome.status,
-            attempt=one.due.attempts,
-            repeated=one.due.unsure,
-        )
+    async def _written(self, batch: Sequence[Tried]) -> list[Settled]:
+        """Raises TryLater. One that cannot be written as it is harms no other, and leaves without a notification."""
+        try:
+            async with connection(self._pool) as acquired:
+                return [await self._settler.settle(acquired, batch, clock.now())]
+        except TryLater:
+            raise
+        except Exception as error:
+            self._log.error("settle_failed", recipients=len(batch), error=error)
+        if len(batch) > 1:
+            return [settled for one in batch for settled in await self._written([one])]
+        async with connection(self._pool) as acquired:
+            return [await self._settler.settle(acquired, batch, clock.now(), silent=True)]
+
+    def _told(self, settled: Settled) -> None:
+        for one, end in settled.fates:
+            metrics.SENT.labels(end).inc()
+            self._log.info(
+                "message_sent",
+                trace=one.message.trace_id,
+                recipient=one.due.name,
+                outcome=end,
+                host=one.host,
+                status=one.outcome.status,
+                attempt=one.due.attempts,
+                repeated=one.due.unsure,
+            )
+        self._announcer.changed(settled.told)
 
 
 async def serve(context: Context, sockets: Sockets) -> Running:

@@ -53,13 +53,17 @@ CREATE TABLE queue_recipient (
     not_before   timestamptz NOT NULL DEFAULT now(),
     leased_by    text,
     leased_until timestamptz,
+    tried_since  timestamptz,                     -- the first attempt: patience is counted from there
+    unsure       boolean NOT NULL DEFAULT false,  -- the peer may have it: an attempt ended nobody knows how
+    -- What the operator wants of it: an attempt now, whatever its domain's state, or its return to the sender.
+    wish         text NOT NULL DEFAULT '' CONSTRAINT queue_recipient_wish CHECK (wish IN ('', 'try', 'return')),
     last_status  text NOT NULL DEFAULT '',   -- enhanced status of the last attempt
     last_reply   text NOT NULL DEFAULT '',   -- what the peer said, filtered
     delay_told   boolean NOT NULL DEFAULT false,
     PRIMARY KEY (queue_id, number)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-CREATE INDEX queue_recipient_due ON queue_recipient (not_before) WHERE state = 'waiting';
-CREATE INDEX queue_recipient_by_domain ON queue_recipient (domain);
+-- By domain first: a worker asks each domain for its oldest, so that one domain's thousands hide nobody else's.
+CREATE INDEX queue_recipient_due ON queue_recipient (domain, not_before) WHERE state = 'waiting';
 
 -- Edges and jobs put in and never take out; the sender works it off; the command line is the database's owner.
 GRANT INSERT ON queue_message, queue_piece, queue_recipient TO caducee_edge, caducee_jobs, caducee_sender;
