@@ -71,6 +71,19 @@ class Audit:
         detail = {"actor": "sender", "from": reverse_path, "to": recipient, "outcome": outcome, **facts}
         return self._event(ACTS, "message-sent", owner_id, "sender", detail)
 
+    async def queue_ordered(
+        self,
+        connection: asyncpg.Connection,
+        actor: str,
+        owner_id: int | None,
+        order: str,
+        recipients: Sequence[str],
+        **facts: Any,
+    ) -> None:
+        """An operator ordered something about a message in the queue, for these recipients (pseudonyms)."""
+        detail = {"actor": actor, "order": order, "to": list(recipients), **facts}
+        await self._write(connection, ACTS, "queue-ordered", owner_id, actor, detail)
+
     async def content_read(
         self,
         connection: asyncpg.Connection,

@@ -11,7 +11,7 @@ from rich.markup import escape
 from crypto.errors import CryptoError
 from server.base.errors import CaduceeError
 from server.base.settings import HOME_VARIABLE, SettingsError
-from server.cli import database, directory, mailbox, operate, terms
+from server.cli import database, directory, mailbox, operate, queue, terms
 from server.cli.common import Failure, HomeOption, err
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
@@ -36,6 +36,7 @@ def everywhere(home: HomeOption = None) -> None:
 operate.register(app)
 terms.register(mailbox.app)
 app.add_typer(mailbox.app, name="mailbox")
+app.add_typer(queue.app, name="queue")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")
 

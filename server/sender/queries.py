@@ -107,3 +107,68 @@ UPDATE queue_recipient SET state = 'held', leased_by = NULL, leased_until = NULL
        last_reply = 'this message does not open'
  WHERE queue_id = $1 AND leased_by = $2
 """
+
+# What the operator sees and orders. $1: messages (null for all), $2: a domain, $4 or $3: a pseudonym (null for any).
+LISTED = """
+SELECT r.queue_id, r.number, r.domain, r.name, m.sender, m.owner_id, m.trace_id, m.size, m.created_at, r.attempts,
+       r.not_before, r.last_status, r.last_reply, r.unsure, r.wish,
+       CASE WHEN r.leased_until > now() THEN 'trying' WHEN r.state = 'held' THEN 'held'
+            WHEN r.attempts = 0 AND r.not_before > now() THEN 'scheduled' ELSE 'waiting' END AS state
+  FROM queue_recipient r JOIN queue_message m USING (queue_id)
+ WHERE ($1::bytea[] IS NULL OR r.queue_id = ANY($1)) AND ($2::text IS NULL OR r.domain = $2)
+   AND ($4::text IS NULL OR r.name = $4)
+ ORDER BY m.created_at, r.queue_id, r.number LIMIT $3
+"""
+# How many recipients are in each state: for the line below a list that was cut.
+COUNTED = """
+SELECT count(*)::int AS count,
+       CASE WHEN r.leased_until > now() THEN 'trying' WHEN r.state = 'held' THEN 'held'
+            WHEN r.attempts = 0 AND r.not_before > now() THEN 'scheduled' ELSE 'waiting' END AS state
+  FROM queue_recipient r
+ WHERE ($1::bytea[] IS NULL OR queue_id = ANY($1)) AND ($2::text IS NULL OR domain = $2)
+   AND ($3::text IS NULL OR name = $3)
+ GROUP BY 2
+"""
+# The messages whose ids lie between two: what a shortened id stands for.
+MESSAGES_BETWEEN = "SELECT queue_id FROM queue_message WHERE queue_id BETWEEN $1 AND $2 LIMIT 2"
+# Rows that orders are for, locked after their messages, so that a worker that settles and an order meet in one order.
+LOCK_ORDERED = """
+SELECT m.queue_id FROM queue_message m
+ WHERE ($1::bytea[] IS NULL OR m.queue_id = ANY($1))
+   AND EXISTS (SELECT FROM queue_recipient r WHERE r.queue_id = m.queue_id AND ($2::text IS NULL OR r.domain = $2))
+ ORDER BY m.queue_id FOR UPDATE
+"""
+# Each order leaves what is being tried alone, and says which rows it changed. A row that its sender wants to leave
+# later (RFC 4865) is not hurried.
+RETRY = """
+UPDATE queue_recipient SET not_before = now(), wish = 'try'
+ WHERE queue_id = ANY($1) AND ($2::text IS NULL OR domain = $2) AND state = 'waiting' AND wish = ''
+   AND (attempts > 0 OR not_before <= now()) AND (leased_until IS NULL OR leased_until <= now())
+RETURNING queue_id, name
+"""
+HOLD = """
+UPDATE queue_recipient SET state = 'held'
+ WHERE queue_id = ANY($1) AND ($2::text IS NULL OR domain = $2) AND state = 'waiting'
+   AND (leased_until IS NULL OR leased_until <= now())
+RETURNING queue_id, name
+"""
+RELEASE = """
+UPDATE queue_recipient
+   SET state = 'waiting', wish = 'try', tried_since = NULL,
+       not_before = CASE WHEN attempts = 0 THEN not_before ELSE now() END
+ WHERE queue_id = ANY($1) AND ($2::text IS NULL OR domain = $2) AND state = 'held'
+   AND (leased_until IS NULL OR leased_until <= now())
+RETURNING queue_id, name
+"""
+CANCEL = """
+DELETE FROM queue_recipient
+ WHERE queue_id = ANY($1) AND ($2::text IS NULL OR domain = $2) AND (leased_until IS NULL OR leased_until <= now())
+RETURNING queue_id, name
+"""
+BOUNCE = """
+UPDATE queue_recipient SET state = 'waiting', wish = 'return', not_before = now()
+ WHERE queue_id = ANY($1) AND ($2::text IS NULL OR domain = $2) AND (leased_until IS NULL OR leased_until <= now())
+RETURNING queue_id, name
+"""
+# Whose they are, for the trail.
+OWNERS = "SELECT queue_id, owner_id, trace_id FROM queue_message WHERE queue_id = ANY($1)"
