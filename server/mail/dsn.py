@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from server.base.errors import Reason, Refused
 from server.base.limits import SUMMARY_HEADER_BYTES
+from server.mail import xtext
 from server.mail.addresses import Mailbox
 from server.mail.compose import Outgoing, checked, header, multipart, text_part
 
@@ -151,7 +152,7 @@ def _delivery_status(report: Notification) -> bytes:
     """Per-message fields, then a group for each recipient, an empty line between (RFC 3464 §2.1)."""
     fields = [f"Reporting-MTA: dns; {checked(report.reporting)}"]
     if report.envelope_id:
-        fields.insert(0, f"Original-Envelope-Id: {checked(report.envelope_id)}")
+        fields.insert(0, f"Original-Envelope-Id: {checked(xtext.decode(report.envelope_id) or report.envelope_id)}")
     fields.append(f"Arrival-Date: {email.utils.format_datetime(report.arrived_at)}")
     groups = [fields, *(_recipient_fields(recipient) for recipient in report.recipients)]
     return "\r\n".join("".join(f"{line}\r\n" for line in group) for group in groups).encode("utf-8")
@@ -162,7 +163,7 @@ def _recipient_fields(recipient: RecipientStatus) -> list[str]:
         raise Refused(Reason.MALFORMED, "A status has three numbers.")
     # RFC 6533 §3: the address type utf-8 for what is not ASCII.
     kind = "rfc822" if recipient.address.isascii() else "utf-8"
-    fields = [f"Original-Recipient: {checked(recipient.original)}"] if recipient.original else []
+    fields = [f"Original-Recipient: {checked(_original(recipient.original))}"] if recipient.original else []
     fields += [
         f"Final-Recipient: {kind}; {checked(recipient.address)}",
         f"Action: {recipient.action.value}",
@@ -175,6 +176,12 @@ def _recipient_fields(recipient: RecipientStatus) -> list[str]:
     if recipient.retry_until is not None:
         fields.append(f"Will-Retry-Until: {email.utils.format_datetime(recipient.retry_until)}")
     return fields
+
+
+def _original(given: str) -> str:
+    """ORCPT as a field tells it: xtext undone (RFC 3461 §6.3 b); what is of another form stays as it was given."""
+    kind, _, address = given.partition(";")
+    return f"{kind};{xtext.decode(address) or address}"
 
 
 def _returned(block: bytes) -> bytes:

@@ -1,8 +1,10 @@
-"""Arguments of MAIL and RCPT: a path and its parameters (RFC 5321 §4.1.2, RFC 6531 §3.3). Pure text, no policy.
+"""Arguments of MAIL and RCPT: a path and its parameters (RFC 5321 §4.1.2, RFC 6531 §3.3); of BDAT: a chunk (RFC 3030
+§2). Pure text, no policy.
 
     Reverse-path = "<" [ A-d-l ":" ] Mailbox ">"  /  "<>"
     Mail-parameters = esmtp-param *(SP esmtp-param)
     esmtp-param = esmtp-keyword ["=" esmtp-value]
+    bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ] CRLF ;  end-marker = "LAST"
 
 Whether what stands between the brackets is an address is for server.mail.addresses; here only the brackets are found,
 quotes and all. One deviation, as every server has it: space after the colon is taken.
@@ -21,6 +23,7 @@ _PATH = re.compile(r' ?<((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?: +(\S.*))?', re.DOT
 # RFC 5321 Appendix F.2: a source route must be taken and should be ignored.
 _SOURCE_ROUTE = re.compile(r"@[^:\"]+:")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
+_CHUNK = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
 
 
 class Path(NamedTuple):
@@ -28,6 +31,13 @@ class Path(NamedTuple):
 
     address: str
     parameters: dict[str, str]
+
+
+class Chunk(NamedTuple):
+    """What BDAT announces: so many octets follow its line, and whether the message ends with them."""
+
+    octets: int
+    last: bool
 
 
 def parse(argument: str, keyword: str) -> Path:
@@ -49,6 +59,14 @@ def parse(argument: str, keyword: str) -> Path:
     if octets > ADDRESS:
         raise ProtocolViolation(Reason.BAD_ADDRESS, "address too long")
     return Path(address, _parameters(match[2] or ""))
+
+
+def chunk(argument: str) -> Chunk:
+    """Parse the argument of BDAT. Raises ProtocolViolation MALFORMED: then nobody knows where the next command is."""
+    match = _CHUNK.fullmatch(argument)
+    if match is None:
+        raise ProtocolViolation(Reason.MALFORMED, "form is BDAT octets [LAST]")
+    return Chunk(int(match[1]), match[2] is not None)
 
 
 def _parameters(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -195,9 +195,7 @@ class Connection(SMTP):
         self._incoming.start_content(self.service.max_message_bytes)
         while True:
             grown = self._incoming.buffered - self._held
-            if grown > 0 and self.service.budget.take(grown):
-                self._held += grown
-            elif grown > 0:
+            if grown > 0 and not self._hold(grown):
                 self._incoming.doom(TryLater(Reason.BUSY, "Too much mail in flight."))
             if (data := self._incoming.content()) is not None:
                 return data
@@ -205,6 +203,30 @@ class Connection(SMTP):
                 # Who goes on for as long again will not hear the reply at the end either.
                 self.hang_up(r.TOO_LARGE)
             await self._more()
+
+    async def _chunk(self, octets: int) -> AsyncIterator[bytes]:
+        """The octets behind a BDAT, as they come. Raises Gone."""
+        while octets:
+            if piece := self._incoming.take(octets):
+                octets -= len(piece)
+                yield piece
+            else:
+                await self._more()
+
+    async def _skip(self, octets: int, refusal: Reply) -> None:
+        """Read past the octets behind a BDAT that is refused, so that none of them is a command. Raises Gone."""
+        if octets > self.service.max_message_bytes:
+            self.hang_up(refusal)
+            raise Gone
+        async for _ in self._chunk(octets):
+            pass
+
+    def _hold(self, octets: int) -> bool:
+        """Count so much more of a message against the worker's memory; False when it does not fit."""
+        held = self.service.budget.take(octets)
+        if held:
+            self._held += octets
+        return held
 
     def _release(self) -> None:
         """Give the memory of a message back."""

@@ -1,4 +1,4 @@
-"""Bytes of one SMTP connection in; command lines and message contents out. No socket, no clock, no asyncio.
+"""Bytes of one SMTP connection in; command lines, message contents and chunks out. No socket, no clock, no asyncio.
 
 Three outcomes, always: a value, None (more bytes are needed), or a CaduceeError. After an error the offending line or
 content has been consumed, so that what follows is read as what it is: an error never moves the border between commands
@@ -80,6 +80,13 @@ class Reader:
         if b"\0" in line:
             raise ProtocolViolation(Reason.MALFORMED, "NUL in a command")
         return line
+
+    def take(self, most: int) -> bytes:
+        """Up to `most` octets of what has come, whatever they are: a chunk of BDAT (RFC 3030 §2) is only counted."""
+        taken = bytes(self._buffer[:most])
+        del self._buffer[:most]
+        self._searched = 0
+        return taken
 
     def start_content(self, limit: int) -> None:
         """What comes now is the content of a message, of at most `limit` octets."""

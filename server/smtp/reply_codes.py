@@ -47,7 +47,8 @@ SENDER_OK = Reply(250, "2.1.0", "sender OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "recipient OK")
 ACCEPTED = Reply(250, "2.6.0", "message accepted as")
 CANNOT_VERIFY = Reply(252, "2.5.2", "addresses are not verified; send the message")
-HELP = Reply(214, "2.0.0", "EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT")
+HELP = Reply(214, "2.0.0", "EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT")
+CHUNK_TAKEN = Reply(250, "2.0.0", "octets received")  # RFC 3030 §2
 START_CONTENT = Reply(354, "", "end with <CR><LF>.<CR><LF>")
 
 # RFC 4954 §4, §6
@@ -76,6 +77,7 @@ SYNTAX = Reply(501, "5.5.4", "syntax error in the argument")
 NOT_IMPLEMENTED = Reply(502, "5.5.1", "command not implemented")
 BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
 NO_VALID_RECIPIENT = Reply(554, "5.5.1", "no valid recipients")
+BINARY_NEEDS_CHUNKS = Reply(503, "5.5.1", "BODY=BINARYMIME is sent by BDAT")  # RFC 3030 §3
 UNKNOWN_PARAMETER = Reply(555, "5.5.4", "parameter not recognised")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors; closing")
 

@@ -1,106 +1,93 @@
-"""The verbs of SMTP, one function each. When each is legal stands in states.py, what may be said to whom in
-server.transport.policy; here the command is parsed, the question asked and the answer said.
+"""The dialogue: greeting, TLS, sign-in and the rest, one function a verb; mail transactions stand in transfer.py.
 
-A verb that returns has succeeded and the table's next state holds; a refusal is raised and changes nothing.
+When each verb is legal stands in states.py, what may be said to whom in server.transport.policy; here the command is
+parsed, the question asked and the answer said. A verb that returns has succeeded and the table's next state holds; a
+refusal is raised and changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Final
 
-from aiosmtpd.smtp import Envelope as Holder
-
-from server.base import clock, ids, limits
+from server.base import limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.metrics import SIGN_INS
-from server.identity.model import Principal
-from server.smtp import commands, sasl
 from server.smtp import reply_codes as r
-from server.smtp.connection import Connection, Gone
+from server.smtp import sasl
+from server.smtp.connection import Gone
 from server.smtp.replies import Objection, reply_to
+from server.smtp.reply_codes import Reply
 from server.smtp.service import Service
 from server.smtp.states import VERBS, State, objection
-from server.transport.envelope import Envelope, Recipient, Source, SourceKind
-from server.transport.policy import Answer
+from server.smtp.transfer import Transfer
+from server.transport.envelope import Body, SourceKind
 from server.trust.members import Peer
 
-# Announced by every EHLO; SIZE, STARTTLS and AUTH depend on the connection. docs/rfc.md holds each.
-EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+# Announced by every EHLO; SIZE, STARTTLS, AUTH and REQUIRETLS depend on the connection. docs/rfc.md holds each.
+EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME")
+LIMITS_EXTENSION: Final = f"LIMITS RCPTMAX={limits.SMTP_RECIPIENTS}"
 SIZE_EXTENSION: Final = "SIZE"
 STARTTLS_EXTENSION: Final = "STARTTLS"
 AUTH_EXTENSION: Final = "AUTH"
+REQUIRETLS_EXTENSION: Final = "REQUIRETLS"
 
 # RFC 5321 §4.1.3, loosely: what a client calls itself goes into Received, so nothing that could end a comment there.
 _HOST = re.compile(r"[\w.:\[\]-]{1,255}")
-_RCPT = b"RCPT TO:"
-_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH"})
 
 
-class Transaction(Holder):
-    """Sender and recipients between MAIL and the end of DATA."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.recipients: list[Recipient] = []
-        self.size = 0  # octets, as MAIL said (RFC 1870); 0 when it did not
-
-
-class Session(Connection):
+class Session(Transfer):
     """The dialogue of one client."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._state = State.CONNECTED
-        self._who: Principal | Peer | None = None
-        self._host = ""  # what the client calls itself
         self._failed_sign_ins = 0
-        self._transaction = Transaction()
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._state is State.TRANSACTION
 
     async def _obey(self, line: bytes) -> None:
         word, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         command, argument = word.upper(), argument.strip(" ")
         refusal = objection(command, argument, self._state, self.tls, self.identified)
-        if command == "DATA" and refusal is None and not self._transaction.recipients:
-            refusal = r.NO_VALID_RECIPIENT
+        if command == "DATA" and refusal is None and self._transaction.said.body is Body.BINARY:
+            refusal = r.BINARY_NEEDS_CHUNKS
         if refusal is not None:
-            if command == "DATA" and self._incoming.buffered:
-                # Content that did not wait for 354 must never be read as commands.
-                self.hang_up(refusal)
-                raise Gone
+            await self._pass_over(command, argument, refusal)
+            if self._state is State.SPOILED and command == "BDAT":
+                # RFC 3030 §2: what was in the pipeline behind the refused chunk is no error of its own.
+                self.say(refusal)
+                return
             if refusal is r.AUTHENTICATION_REQUIRED and self.service.kind is SourceKind.RELAY:
                 refusal = r.CERTIFICATE_REQUIRED
             raise Objection(refusal)
-        await self._smtp_methods[command](argument)
+        reached = await self._smtp_methods[command](argument)
         then = VERBS[command].then
-        if then is not None:
-            self._state = then
+        if then:
+            self._state = then[0] if len(then) == 1 else then[then.index(reached)]
 
-    def _reset(self) -> None:
-        """Forget the transaction."""
-        self._transaction = Transaction()
-        if self.in_transaction:
-            self._state = State.READY
+    async def _pass_over(self, command: str, argument: str, refusal: Reply) -> None:
+        """Content that did not wait for our reply, behind a command that is refused, must never be read as commands."""
+        if command == "DATA" and self._incoming.buffered:
+            self.hang_up(refusal)
+            raise Gone
+        if command == "BDAT":
+            await self._skip(self._announced(argument).octets, refusal)
 
     # Greeting
 
     async def smtp_EHLO(self, arg: str) -> None:
         self._greet(arg)
-        names = [self.hostname, *EXTENSIONS, f"{SIZE_EXTENSION} {self.service.max_message_bytes}"]
-        if not self.tls:
-            names.append(STARTTLS_EXTENSION)
-        elif self.service.accounts is not None and not self.identified:
+        self._extended = True
+        size = f"{SIZE_EXTENSION} {self.service.max_message_bytes}"
+        names = [self.hostname, *EXTENSIONS, LIMITS_EXTENSION, size]
+        # RFC 8689 §4.1: there is nothing to require where TLS is not there yet.
+        names.append(REQUIRETLS_EXTENSION if self.tls else STARTTLS_EXTENSION)
+        if self.tls and self.service.accounts is not None and not self.identified:
             # RFC 4954 §4.3: no plain-text mechanism is announced without TLS.
             names.append(f"{AUTH_EXTENSION} {' '.join(sasl.MECHANISMS)}")
         self.say(r.EHLO.saying("\n".join(names)))
 
     async def smtp_HELO(self, arg: str) -> None:
         self._greet(arg)
+        self._extended = False
         self.say(r.EHLO.saying(self.hostname))
 
     def _greet(self, host: str) -> None:
@@ -172,147 +159,6 @@ class Session(Connection):
             raise Gone
         raise Objection(reply) from error
 
-    # A transaction
-
-    async def smtp_MAIL(self, arg: str | None) -> None:
-        path = commands.parse(arg or "", "FROM:")
-        self._check_mail_parameters(path.parameters)
-        transaction = Transaction()
-        transaction.mail_from = path.address
-        transaction.smtp_utf8 = "SMTPUTF8" in path.parameters
-        transaction.size = int(path.parameters.get("SIZE", "0"))
-        # RFC 6531 §3.5
-        if not (path.address.isascii() or transaction.smtp_utf8):
-            raise Objection(r.NEEDS_SMTPUTF8)
-        try:
-            await self.service.policy.sender(self._speaker, path.address)
-        except CaduceeError as error:
-            self._log.info("sender_refused", reason=error.reason)
-            if error.reason is Reason.BAD_ADDRESS:
-                raise Objection(r.BAD_SENDER) from error
-            raise
-        self._transaction = transaction
-        self.say(r.SENDER_OK)
-
-    def _check_mail_parameters(self, parameters: dict[str, str]) -> None:
-        # AUTH= is taken and not believed (RFC 4954 §5): who speaks is known better.
-        if not parameters.keys() <= _MAIL_PARAMETERS:
-            raise Objection(r.UNKNOWN_PARAMETER)
-        # RFC 6152 §3
-        if parameters.get("BODY", "7BIT").upper() not in ("7BIT", "8BITMIME") or parameters.get("SMTPUTF8"):
-            raise Objection(r.SYNTAX)
-        size = parameters.get("SIZE")
-        if size is not None:
-            # RFC 1870 §4: one to twenty digits.
-            if not re.fullmatch(r"[0-9]{1,20}", size):
-                raise Objection(r.SYNTAX)
-            if int(size) > self.service.max_message_bytes:
-                raise Objection(r.TOO_LARGE)
-
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """This recipient and those pipelined behind it: one question for all, an answer for each, in order."""
-        wanted: list[str | Objection] = [self._recipient(arg or "")]
-        while len(self._transaction.recipients) + len(wanted) <= limits.SMTP_RECIPIENTS:
-            line = self._next_rcpt()
-            if line is None:
-                break
-            wanted.append(line)
-        good = [address for address in wanted if isinstance(address, str)]
-        room = limits.SMTP_RECIPIENTS - len(self._transaction.recipients)
-        answers = iter(await self._judge(good[:room]) if good else ())
-        for address in wanted:
-            if isinstance(address, Objection):
-                self.object(address)
-                continue
-            route = next(answers, None)
-            if route is None:
-                self.say(r.TOO_MANY_RECIPIENTS)
-            elif isinstance(route, CaduceeError):
-                self._log.info("recipient_refused", recipient=self._name(address), reason=route.reason)
-                self.say(reply_to(route))
-            else:
-                self._transaction.recipients.append(Recipient(address, route))
-                self.say(r.RECIPIENT_OK)
-
-    async def _judge(self, addresses: list[str]) -> list[Answer]:
-        transaction = self._transaction
-        return await self.service.policy.recipients(
-            self._speaker, addresses, reverse_path=transaction.mail_from or "", size=transaction.size
-        )
-
-    def _next_rcpt(self) -> str | Objection | None:
-        try:
-            line = self._incoming.line(_RCPT)
-        except ProtocolViolation as error:
-            return Objection(self._reply_to(error))
-        if line is None:
-            return None
-        return self._recipient(line[len("RCPT ") :].decode("utf-8", "surrogateescape").strip(" "))
-
-    def _recipient(self, argument: str) -> str | Objection:
-        try:
-            path = commands.parse(argument, "TO:")
-        except ProtocolViolation as error:
-            return Objection(r.SYNTAX if error.reason is Reason.MALFORMED else reply_to(error))
-        if path.parameters:
-            return Objection(r.UNKNOWN_PARAMETER)
-        if not path.address.isascii() and not self._transaction.smtp_utf8:
-            return Objection(r.NEEDS_SMTPUTF8)
-        # RFC 5321 §4.5.1: the only name that needs no domain.
-        return f"{path.address}@{self.hostname}" if path.address.lower() == "postmaster" else path.address
-
-    async def smtp_DATA(self, arg: str) -> None:
-        trace_id = ids.trace_id()
-        self.say(r.START_CONTENT)
-        try:
-            data = await self._content()
-            await self._take(data, trace_id)
-        except CaduceeError as error:
-            self._log.info("message_refused", trace=trace_id, reason=error.reason)
-            self.say(reply_to(error))
-        finally:
-            self._release()
-            self._transaction = Transaction()
-            self._state = State.READY
-
-    async def _take(self, data: bytes, trace_id: str) -> None:
-        """Hand the message over; the positive reply is said after accept returned, that is after COMMIT."""
-        transaction = self._transaction
-        reverse_path, recipients = transaction.mail_from or "", tuple(transaction.recipients)
-        content = await self.service.policy.content(self._speaker, reverse_path, recipients, data)
-        envelope = Envelope(
-            reverse_path,
-            recipients,
-            self._source(transaction.smtp_utf8),
-            clock.now(),
-            trace_id,
-            turn=content.turn,
-            unproven=content.unproven,
-        )
-        accepted = await self.service.acceptor.accept(envelope, data)
-        self._log.info(
-            "message_accepted",
-            trace=trace_id,
-            octets=len(data),
-            recipients=len(envelope.recipients),
-            repeated=accepted.repeated,
-        )
-        self.say(r.ACCEPTED.saying(f"{r.ACCEPTED.text} {trace_id}"))
-        if not self._incoming.buffered:
-            # Only what comes after the reply left shows that it was read; what was sent ahead shows nothing.
-            self._when_read = partial(self.service.acceptor.arrived, accepted)
-
-    def _source(self, wide: bool) -> Source:
-        name = f"{self._host} ([{self._ip}])"
-        cipher = self._stream().get_extra_info("cipher")
-        tls = f"{cipher[1]} {cipher[0]}" if cipher else ""
-        # RFC 3848, RFC 6531 §4.3
-        protocol = "UTF8SMTPS" if wide else "ESMTPS"
-        who = self._speaker
-        if isinstance(who, Principal):
-            return Source(SourceKind.SUBMISSION, who.address, name, who.owner_id, tls, protocol + "A")
-        return Source(SourceKind.RELAY, who.text, name, None, tls, protocol)
-
     # The rest
 
     async def smtp_RSET(self, arg: str) -> None:
@@ -332,17 +178,3 @@ class Session(Connection):
     async def smtp_QUIT(self, arg: str) -> None:
         self.hang_up(r.BYE)
         raise Gone
-
-    @property
-    def _speaker(self) -> Principal | Peer:
-        if self._who is None:
-            raise Refused(Reason.AUTHENTICATION_REQUIRED, "Nobody is known to speak.")
-        return self._who
-
-    @property
-    def _ip(self) -> str:
-        peer = self.session.peer if self.session is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else ""
-
-    def _name(self, address: str) -> str:
-        return self.service.pseudonyms.of(address)

@@ -68,3 +68,19 @@ def test_what_is_announced_stands_in_the_table(room: str) -> None:
     assert names, f"{room} holds no table of what it announces (a constant named …{TABLES[room]}…)"
     served = {name for row in rows() if row[3] in SERVED for name in re.findall(r"`([^`]+)`", row[2])}
     assert sorted(names - served) == []
+
+
+def test_every_extension_of_smtp_has_a_dialogue() -> None:
+    """The RFC of each row that is announced stands in the comments of a dialogue that a real session plays."""
+    comments = "\n".join(
+        line
+        for path in (ROOT / "tests/conformance/smtp").glob("*.txt")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#")
+    )
+    names = announced("server/smtp/", TABLES["server/smtp/"])
+    played = [
+        row for row in rows() if set(re.findall(r"`([^`]+)`", row[2])) & names and row[4].startswith("`server/smtp")
+    ]
+    assert len(played) > 8
+    assert [row[0] for row in played if f"RFC {row[0]}" not in comments] == []

@@ -5,10 +5,13 @@ A dialogue is a text file, comments first. Each line of it is one of
     c| text      the same without CR LF
     s: text      the server's next line begins with this text
     s~ pattern   the server's next line matches this regular expression
+    s* text      the server's next reply has several lines, and the last of them begins with this text
+    signed in    greeting, EHLO, and AUTH PLAIN as the doctor, all as they should be
     tls          the client does the TLS handshake here
     closed       the server closes the connection
     accepted n   so many messages were handed over until now
     content text the last message handed over was this (escapes as above)
+    envelope field value    a field of its envelope ("body", "recipients.0.original"); lists and sets joined by ","
 A file whose name begins with "relay" talks to a relay, "tls" to a port where TLS comes first; the others to submission.
 Behind the session stand the real grammar, table and replies; who may sign in and which mailboxes exist is told below.
 """
@@ -142,6 +145,22 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SIGN_IN = f"""\
+s: 220 {DOMAIN} ESMTP
+c: EHLO poste.cabinet.fr
+s* 250 AUTH PLAIN LOGIN
+c: AUTH PLAIN AGRyQG1zZy5leGVtcGxlLmZyAGFiY2QtZWZnaA==
+s: 235 2.7.0""".splitlines()
+
+
+def told(envelope: Envelope, path: str) -> str:
+    """A field of an envelope as a dialogue writes it."""
+    value: Any = envelope
+    for name in path.split("."):
+        value = value[int(name)] if name.isdigit() else getattr(value, name)
+    return ",".join(sorted(value)) if isinstance(value, tuple | frozenset) else str(value)
+
+
 def escaped(text: str) -> bytes:
     return text.encode().decode("unicode_escape").encode("latin-1") if "\\" in text else text.encode()
 
@@ -182,7 +201,8 @@ class Client:
 
 
 def play(lines: Sequence[tuple[int, str]], place: Place, client: Client) -> None:
-    for number, line in lines:
+    steps = [(n, one) for n, line in lines for one in (SIGN_IN if line == "signed in" else [line])]
+    for number, line in steps:
         step, text = line[:2], line[3:]
         if step in ("c:", "c|"):
             client.send(escaped(text) + (b"\r\n" if step == "c:" else b""))
@@ -190,6 +210,11 @@ def play(lines: Sequence[tuple[int, str]], place: Place, client: Client) -> None
             said = client.line()
             good = said.startswith(text) if step == "s:" else re.fullmatch(text, said)
             assert good, f"line {number}: wanted {text!r}, the server said {said!r}"
+        elif step == "s*":
+            said = client.line()
+            while said[3:4] == "-":
+                said = client.line()
+            assert said.startswith(text), f"line {number}: wanted {text!r}, the server said {said!r}"
         elif line == "tls":
             client.handshake()
         elif line == "closed":
@@ -198,6 +223,9 @@ def play(lines: Sequence[tuple[int, str]], place: Place, client: Client) -> None
             assert len(place.mailboxes.taken) == int(line.split()[1]), f"line {number}"
         elif line.startswith("content "):
             assert place.mailboxes.taken[-1][1] == escaped(line.removeprefix("content ")), f"line {number}"
+        elif line.startswith("envelope "):
+            _, name, value = line.split(" ", 2)
+            assert told(place.mailboxes.taken[-1][0], name) == value, f"line {number}"
         else:
             raise AssertionError(f"line {number}: no step of a dialogue: {line!r}")
     client.close()

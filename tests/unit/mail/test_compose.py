@@ -127,7 +127,7 @@ REPORT = Notification(
             "5.1.1",
             "Cette adresse n’existe pas.",
             "There is no such address.",
-            original="rfc822;c@d.example",
+            original="rfc822;c+2Bd@d.example",
             remote="mx.d.example",
             diagnostic="no such user",
         ),
@@ -135,7 +135,7 @@ REPORT = Notification(
     returned=b"From: helene@medecin.example\r\nSubject: x\r\n\r\n",
     date=AT,
     message_id="<n@mail.example>",
-    envelope_id="e1",
+    envelope_id="e+2B1",
 )
 
 
@@ -151,11 +151,12 @@ def test_a_notification() -> None:
     assert status.content_type == "message/delivery-status"
     groups = [email.message_from_bytes(group) for group in decode(status, data).split(b"\r\n\r\n")]
     assert groups[0]["Reporting-MTA"] == "dns; mail.example"
-    assert groups[0]["Original-Envelope-Id"] == "e1"
+    assert groups[0]["Original-Envelope-Id"] == "e+1"
     assert [(group["Final-Recipient"], group["Action"], group["Status"]) for group in groups[1:]] == [
         ("rfc822; a@b.example", "delivered", "2.1.5"),
         ("rfc822; c@d.example", "failed", "5.1.1"),
     ]
+    assert groups[2]["Original-Recipient"] == "rfc822;c+d@d.example"
     assert groups[2]["Diagnostic-Code"] == "smtp; no such user"
     assert returned.content_type == "text/rfc822-headers"
     assert b"Subject: x\r\n" in decode(returned, data)

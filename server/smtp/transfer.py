@@ -1,0 +1,262 @@
+"""Mail transactions: MAIL, RCPT, DATA and BDAT (RFC 5321 §3.3, RFC 3030), and the message handed over to accept.
+
+A verb that returns has succeeded and the table's next state holds; a refusal is raised and changes nothing. The end of
+a content is different: whatever the reply to it, the transaction is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import NamedTuple
+
+from aiosmtpd.smtp import Envelope as Holder
+
+from server.base import clock, ids, limits
+from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
+from server.identity.model import Principal
+from server.smtp import commands, parameters
+from server.smtp import reply_codes as r
+from server.smtp.connection import Connection, Gone
+from server.smtp.content import Content
+from server.smtp.replies import Objection, reply_to
+from server.smtp.service import Service
+from server.smtp.states import TRANSACTION, State
+from server.transport.envelope import Body, Envelope, Recipient, Source, SourceKind
+from server.transport.policy import Answer
+from server.trust.members import Peer
+
+_RCPT = b"RCPT TO:"
+
+
+class Transaction(Holder):
+    """What MAIL and RCPT said, and what BDAT brought, until the message is handed over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = parameters.NOTHING_OF_MAIL
+        self.recipients: list[Recipient] = []
+        self.chunks = Content()
+
+
+class _Wanted(NamedTuple):
+    """A recipient asked for."""
+
+    address: str
+    said: parameters.Rcpt
+
+
+class Transfer(Connection):
+    """The transactions of one client."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._state = State.CONNECTED
+        self._who: Principal | Peer | None = None
+        self._host = ""  # what the client calls itself
+        self._extended = False  # it came with EHLO
+        self._transaction = Transaction()
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._state in TRANSACTION
+
+    def _reset(self) -> None:
+        """Forget the transaction."""
+        self._release()
+        self._transaction = Transaction()
+        if self.in_transaction:
+            self._state = State.READY
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        path = commands.parse(arg or "", "FROM:")
+        said = parameters.mail(self._parameters(path), self.service.max_message_bytes)
+        # RFC 6531 §3.5
+        if not (path.address.isascii() or said.utf8):
+            raise Objection(r.NEEDS_SMTPUTF8)
+        try:
+            await self.service.policy.sender(self._speaker, path.address)
+        except CaduceeError as error:
+            self._log.info("sender_refused", reason=error.reason)
+            if error.reason is Reason.BAD_ADDRESS:
+                raise Objection(r.BAD_SENDER) from error
+            raise
+        self._transaction = Transaction()
+        self._transaction.mail_from = path.address
+        self._transaction.said = said
+        self.say(r.SENDER_OK)
+
+    def _parameters(self, path: commands.Path) -> dict[str, str]:
+        # RFC 5321 §4.1.1.1: who came with HELO has no extension.
+        if path.parameters and not self._extended:
+            raise Objection(r.UNKNOWN_PARAMETER)
+        return path.parameters
+
+    async def smtp_RCPT(self, arg: str | None) -> State:
+        """This recipient and those pipelined behind it: one question for all, an answer for each, in order."""
+        taken = self._transaction.recipients
+        wanted: list[_Wanted | Objection] = [self._recipient(arg or "")]
+        while len(taken) + len(wanted) < limits.SMTP_RECIPIENTS and (another := self._next_rcpt()) is not None:
+            wanted.append(another)
+        room = limits.SMTP_RECIPIENTS - len(taken)
+        asked = [one for one in wanted if isinstance(one, _Wanted)][:room]
+        answers = iter(await self._judge([one.address for one in asked]) if asked else ())
+        for one in wanted:
+            if isinstance(one, Objection):
+                self.object(one)
+                continue
+            route = next(answers, None)
+            if route is None:
+                self.say(r.TOO_MANY_RECIPIENTS)
+            elif isinstance(route, CaduceeError):
+                self._log.info("recipient_refused", recipient=self._name(one.address), reason=route.reason)
+                self.say(reply_to(route))
+            else:
+                taken.append(Recipient(one.address, route, notify=one.said.notify, original=one.said.original))
+                self.say(r.RECIPIENT_OK)
+        return State.ADDRESSED if taken else State.SENDER
+
+    async def _judge(self, addresses: list[str]) -> list[Answer]:
+        transaction = self._transaction
+        return await self.service.policy.recipients(
+            self._speaker, addresses, reverse_path=transaction.mail_from or "", size=transaction.said.size
+        )
+
+    def _next_rcpt(self) -> _Wanted | Objection | None:
+        try:
+            line = self._incoming.line(_RCPT)
+        except ProtocolViolation as error:
+            return Objection(self._reply_to(error))
+        if line is None:
+            return None
+        return self._recipient(line[len("RCPT ") :].decode("utf-8", "surrogateescape").strip(" "))
+
+    def _recipient(self, argument: str) -> _Wanted | Objection:
+        utf8 = self._transaction.said.utf8
+        try:
+            path = commands.parse(argument, "TO:")
+            said = parameters.rcpt(self._parameters(path), utf8=utf8)
+        except ProtocolViolation as error:
+            return Objection(r.SYNTAX if error.reason is Reason.MALFORMED else reply_to(error))
+        except Objection as objection:
+            return objection
+        if not path.address.isascii() and not utf8:
+            return Objection(r.NEEDS_SMTPUTF8)
+        # RFC 5321 §4.5.1: the only name that needs no domain.
+        whole = f"{path.address}@{self.hostname}" if path.address.lower() == "postmaster" else path.address
+        return _Wanted(whole, said)
+
+    async def smtp_DATA(self, arg: str) -> None:
+        self.say(r.START_CONTENT)
+        await self._finish(self._content())
+
+    async def smtp_BDAT(self, arg: str) -> State:
+        """A chunk (RFC 3030 §2): all its octets are read whatever becomes of them, then there is one reply."""
+        octets, last = self._announced(arg)
+        if last:
+            await self._finish(self._last_chunk(octets))
+            return State.READY
+        try:
+            await self._add(octets)
+        except CaduceeError as error:
+            self._transaction.chunks.clear()
+            self._release()
+            self._log.info("chunk_refused", reason=error.reason)
+            self.say(reply_to(error))
+            return State.SPOILED
+        self.say(r.CHUNK_TAKEN.saying(f"{octets} {r.CHUNK_TAKEN.text}"))
+        return State.CHUNKS
+
+    def _announced(self, argument: str) -> commands.Chunk:
+        try:
+            return commands.chunk(argument)
+        except ProtocolViolation:
+            # How much of what follows is content nobody knows.
+            self.hang_up(r.SYNTAX)
+            raise Gone from None
+
+    async def _last_chunk(self, octets: int) -> bytes:
+        await self._add(octets)
+        return self._transaction.chunks.end(binary=self._transaction.said.body is Body.BINARY)
+
+    async def _add(self, octets: int) -> None:
+        """Add a chunk to the content. Raises Gone; when all of it was read TOO_LARGE, or BUSY past the memory."""
+        chunks, fits = self._transaction.chunks, True
+        if len(chunks) + octets > self.service.max_message_bytes:
+            await self._skip(octets, r.TOO_LARGE)
+            raise Refused(Reason.TOO_LARGE, "message larger than this server takes")
+        async for piece in self._chunk(octets):
+            fits = fits and self._hold(len(piece))
+            if fits:
+                chunks.add(piece)
+        if not fits:
+            raise TryLater(Reason.BUSY, "Too much mail in flight.")
+
+    async def _finish(self, content: Awaitable[bytes]) -> None:
+        """Hand over what `content` gives; whatever the reply, the transaction is over."""
+        trace_id = ids.trace_id()
+        try:
+            await self._take(await content, trace_id)
+        except CaduceeError as error:
+            self._log.info("message_refused", trace=trace_id, reason=error.reason)
+            self.say(reply_to(error))
+        finally:
+            self._reset()
+
+    async def _take(self, data: bytes, trace_id: str) -> None:
+        """Hand the message over; the positive reply is said after accept returned, that is after COMMIT."""
+        transaction = self._transaction
+        reverse_path, recipients = transaction.mail_from or "", tuple(transaction.recipients)
+        content = await self.service.policy.content(self._speaker, reverse_path, recipients, data)
+        said = transaction.said
+        envelope = Envelope(
+            reverse_path,
+            recipients,
+            self._source(said.utf8),
+            clock.now(),
+            trace_id,
+            said.envelope_id,
+            said.returned,
+            said.body,
+            said.utf8,
+            said.require_tls,
+            turn=content.turn,
+            unproven=content.unproven,
+        )
+        accepted = await self.service.acceptor.accept(envelope, data)
+        self._log.info(
+            "message_accepted",
+            trace=trace_id,
+            octets=len(data),
+            recipients=len(envelope.recipients),
+            repeated=accepted.repeated,
+        )
+        self.say(r.ACCEPTED.saying(f"{r.ACCEPTED.text} {trace_id}"))
+        if not self._incoming.buffered:
+            # Only what comes after the reply left shows that it was read; what was sent ahead shows nothing.
+            self._when_read = partial(self.service.acceptor.arrived, accepted)
+
+    def _source(self, wide: bool) -> Source:
+        name = f"{self._host} ([{self._ip}])"
+        cipher = self._stream().get_extra_info("cipher")
+        tls = f"{cipher[1]} {cipher[0]}" if cipher else ""
+        # RFC 3848, RFC 6531 §4.3
+        protocol = "UTF8SMTPS" if wide else "ESMTPS"
+        who = self._speaker
+        if isinstance(who, Principal):
+            return Source(SourceKind.SUBMISSION, who.address, name, who.owner_id, tls, protocol + "A")
+        return Source(SourceKind.RELAY, who.text, name, None, tls, protocol)
+
+    @property
+    def _speaker(self) -> Principal | Peer:
+        if self._who is None:
+            raise Refused(Reason.AUTHENTICATION_REQUIRED, "Nobody is known to speak.")
+        return self._who
+
+    @property
+    def _ip(self) -> str:
+        peer = self.session.peer if self.session is not None else None
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    def _name(self, address: str) -> str:
+        return self.service.pseudonyms.of(address)
