@@ -10,15 +10,23 @@ MB = 1_000_000  # where a text says "Mo" or "MB"
 TLS_CLOSE_SECONDS = 2
 TLS_UNASKED_BYTES = 4 * MIB  # unsent, when the peer makes TLS itself answer: past all that an edge writes at once
 
+# PROXY protocol. A balancer on the same network says all at once; TLVs may hold a certificate's names.
+PROXY_HEADER_BYTES = 4 * KIB
+PROXY_HEADER_SECONDS = 5
+
 # SMTP. RFC 5321 §4.5.3.1.4 asks for 512 octets a command line, extensions add (AUTH 12288: RFC 4954 §4).
 SMTP_LINE = 12_288
 SMTP_RECIPIENTS = 100  # RFC 5321 §4.5.3.1.8 minimum; more in one transaction holds too many folder locks
 SMTP_BAD_COMMANDS = 20  # a client in error learns nothing more after this many
-SMTP_IDLE_SECONDS = 300  # RFC 5321 §4.5.3.2.7: at least 5 minutes
+SMTP_IDLE_SECONDS = 300  # RFC 5321 §4.5.3.2.7: at least 5 minutes, for a whole command and for each piece of content
+SMTP_CONTENT_SECONDS = (
+    3_600  # a whole content: the largest message over 64 kbit/s; who drips holds no memory for longer
+)
 SMTP_UNAUTHENTICATED_BYTES = 64 * KIB  # what a stranger may make us read before AUTH or a peer certificate
 SMTP_SIGN_IN_SECONDS = 60  # EHLO, STARTTLS and AUTH take a program a second; a stranger holds no session for longer
 SMTP_HANDSHAKE_SECONDS = 20  # TLS over a bad line; OpenSSL needs some milliseconds
 SMTP_SESSIONS = 1_000  # of one worker: some 100 KiB each with TLS, and file descriptors (usual limit 1,024)
+SMTP_STRANGERS = 100  # of one network, until TLS and sign-in tell who they are: a hospital's programs after a power cut
 SMTP_READ_AHEAD = 256 * KIB  # octets that may wait unread in a session before its socket is no longer read
 SMTP_SIGN_INS = 6  # failed AUTH commands of one connection: RFC 4954 §4 asks for 3, clients try each mechanism in turn
 ADDRESS = 254  # RFC 5321 §4.5.3.1.3 less the brackets

@@ -24,6 +24,9 @@ PREFIX = "CADUCEE_"
 HOME_VARIABLE = "CADUCEE_HOME"
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 class SettingsError(Exception):
     """A setting is wrong; the text says where and what would be right."""
 
@@ -43,7 +46,30 @@ class Edge(Section):
     private_key: Path = Path("pki/server.key")
 
 
-class Relay(Edge):
+class MailEdge(Edge):
+    """A listening role that may stand behind a load balancer."""
+
+    proxies: list[str] = Field(
+        default=[],
+        description="addresses or networks of load balancers, which must begin with a PROXY protocol v2 header",
+    )
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return tuple(ipaddress.ip_network(one) for one in self.proxies)
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for one in value:
+            try:
+                ipaddress.ip_network(one)
+            except ValueError:
+                raise ValueError('IP addresses or networks, like "10.0.0.5" or "10.0.0.0/28"') from None
+        return value
+
+
+class Relay(MailEdge):
     """Mail from other operators."""
 
     forwarders: Literal["refuse", "mark"] = Field(
@@ -154,8 +180,8 @@ class Settings(BaseModel):
     production: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     relay: Relay = Relay()
-    submission: Edge = Edge()
-    imap: Edge = Edge()
+    submission: MailEdge = MailEdge()
+    imap: MailEdge = MailEdge()
     web: Web = Web()
     ldap: Edge = Edge()
     sender: Sender = Sender()

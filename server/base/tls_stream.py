@@ -74,6 +74,11 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         transport.resume_reading()
         await self._upgraded
 
+    @property
+    def shaken(self) -> bool:
+        """Whether the handshake is done."""
+        return self._shaken
+
     # Towards the socket.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

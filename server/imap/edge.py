@@ -8,6 +8,7 @@ import contextlib
 from server.app import Context, Sockets
 from server.base import clock
 from server.base.limits import IMAP_LOGIN_SECONDS, WORKER_BUFFER_BYTES
+from server.base.proxy import behind
 from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
@@ -64,12 +65,15 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
     )
     connections = Connections()
     loop = asyncio.get_running_loop()
+    proxies = settings.imap.proxy_networks
     servers = [
         await loop.create_server(
-            lambda: Connection(services, tls, False, connections), sock=sockets["imap"], backlog=_BACKLOG
+            behind(proxies, lambda: Connection(services, tls, False, connections)),
+            sock=sockets["imap"],
+            backlog=_BACKLOG,
         ),
         await loop.create_server(
-            lambda: TlsStream(Connection(services, tls, True, connections), tls, IMAP_LOGIN_SECONDS),
+            behind(proxies, lambda: TlsStream(Connection(services, tls, True, connections), tls, IMAP_LOGIN_SECONDS)),
             sock=sockets["imap_tls"],
             backlog=_BACKLOG,
         ),

@@ -25,6 +25,7 @@ from server.base.errors import CaduceeError, ProtocolViolation, Reason, TryLater
 from server.base.metrics import SESSIONS
 from server.base.tls_stream import TlsStream
 from server.db.pool import trouble
+from server.identity.throttle import network_of
 from server.smtp import reply_codes as r
 from server.smtp.reader import Reader
 from server.smtp.replies import Objection, reply_to
@@ -51,6 +52,7 @@ class Connection(SMTP):
         )
         self.service = service
         self.trace_id = ids.trace_id()
+        self.ip = self.network = ""  # of the client
         self.tls = False
         self.identified = False
         self._log = service.log.bind(session=self.trace_id)
@@ -63,6 +65,7 @@ class Connection(SMTP):
         self._held = 0  # octets of the worker's budget
         self._from_stranger = 0
         self._sign_in_until = clock.monotonic() + limits.SMTP_SIGN_IN_SECONDS
+        self._until = self._sign_in_until  # when what is being read now must have come whole
         self._errors = 0
         self._when_read: Callable[[], None] | None = None  # called when the client shows that it read the last reply
 
@@ -79,6 +82,9 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.tls = transport.get_extra_info("sslcontext") is not None
+        peer = transport.get_extra_info("peername")
+        self.ip = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.network = network_of(self.ip)
         super().connection_made(transport)
         self.service.sessions.add(self)
         SESSIONS.labels(self.service.kind).inc()
@@ -119,7 +125,7 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         try:
-            if len(self.service.sessions) > self.service.max_sessions:
+            if len(self.service.sessions) > self.service.max_sessions or self._is_crowd():
                 self.say(r.TOO_MANY_SESSIONS)
                 return
             self.say(r.GREETING.saying(f"{self.hostname} {r.GREETING.text}"))
@@ -140,6 +146,11 @@ class Connection(SMTP):
             self._leave()
             # A failed handshake ends below us: connection_lost is then told to TLS alone.
             self._sign_off()
+
+    def _is_crowd(self) -> bool:
+        """Whether too many that are nobody yet come from where this one does."""
+        strangers = (one for one in self.service.sessions if not one.identified and one.network == self.network)
+        return sum(1 for _ in strangers) > limits.SMTP_STRANGERS
 
     def _sign_off(self) -> None:
         """This session is over: it counts no more."""
@@ -186,12 +197,14 @@ class Connection(SMTP):
         if self.service.draining and not self.in_transaction:
             self.hang_up(r.SHUTTING_DOWN)
             raise Gone
+        self._until = clock.monotonic() + limits.SMTP_IDLE_SECONDS
         while (line := self._incoming.line()) is None:
             await self._more()
         return line
 
     async def _content(self) -> bytes:
         """The content after 354. Raises Gone, and what Reader.content raises; BUSY past the worker's memory."""
+        self._until = clock.monotonic() + limits.SMTP_CONTENT_SECONDS
         self._incoming.start_content(self.service.max_message_bytes)
         while True:
             grown = self._incoming.buffered - self._held
@@ -206,6 +219,7 @@ class Connection(SMTP):
 
     async def _chunk(self, octets: int) -> AsyncIterator[bytes]:
         """The octets behind a BDAT, as they come. Raises Gone."""
+        self._until = clock.monotonic() + limits.SMTP_CONTENT_SECONDS
         while octets:
             if piece := self._incoming.take(octets):
                 octets -= len(piece)
@@ -256,11 +270,12 @@ class Connection(SMTP):
             self._when_read = None
 
     def _arm(self) -> None:
-        """Start the clock of this wait; a stranger has one short time for all that comes before the sign-in."""
-        if self.identified:
-            self._reset_timeout()
-        else:
-            self._reset_timeout(max(0.001, self._sign_in_until - clock.monotonic()))
+        """Start the clock of this wait. Who drips gains nothing: a command, a content and all that comes before the
+        sign-in have a time as a whole.
+        """
+        until = self._until if self.identified else min(self._until, self._sign_in_until)
+        left = until - clock.monotonic()
+        self._reset_timeout(max(0.001, min(limits.SMTP_IDLE_SECONDS, left)))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from server.app import Context, Sockets
 from server.base import clock, limits
 from server.base.log import Pseudonyms
+from server.base.proxy import behind
+from server.base.settings import Network
 from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
+from server.identity.throttle import network_of
 from server.smtp import reply_codes as r
 from server.smtp.service import Service
 from server.smtp.session import Session
@@ -26,7 +30,8 @@ async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
     """Message submission (RFC 6409): "submission" with STARTTLS, "submission_tls" with TLS first (RFC 8314 §3.3)."""
     tls = _tls(context)
     service = await _service(context, SourceKind.SUBMISSION, tls)
-    return await SmtpEdge.listen(service, sockets, {"submission": None, "submission_tls": tls})
+    proxies = context.settings.submission.proxy_networks
+    return await SmtpEdge.listen(service, sockets, {"submission": None, "submission_tls": tls}, proxies)
 
 
 async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
@@ -37,7 +42,7 @@ async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
     # Asked for and verified when shown; without one the dialogue goes on to a clear refusal, not a failed handshake.
     tls.verify_mode = ssl.CERT_OPTIONAL
     service = await _service(context, SourceKind.RELAY, tls)
-    return await SmtpEdge.listen(service, sockets, {"relay": None})
+    return await SmtpEdge.listen(service, sockets, {"relay": None}, context.settings.relay.proxy_networks)
 
 
 def _tls(context: Context) -> ssl.SSLContext:
@@ -64,8 +69,30 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     )
 
 
-def _secured(service: Service, context: ssl.SSLContext) -> TlsStream:
-    return TlsStream(Session(service), context, limits.SMTP_HANDSHAKE_SECONDS)
+class _Arrival(TlsStream):
+    """A connection that speaks TLS from the first octet: no session until the handshake is done, and a stranger's."""
+
+    __slots__ = ("_arrivals", "_network")
+
+    def __init__(self, service: Service, context: ssl.SSLContext, arrivals: set[_Arrival]) -> None:
+        super().__init__(Session(service), context, limits.SMTP_HANDSHAKE_SECONDS)
+        self._arrivals = arrivals
+        self._network = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self._network = network_of(str(peer[0]))
+        waiting = [one for one in self._arrivals if not one.shaken]
+        crowd = sum(1 for one in waiting if one._network == self._network)
+        if crowd >= limits.SMTP_STRANGERS or len(waiting) >= limits.SMTP_SESSIONS:
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._arrivals.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._arrivals.discard(self)
+        super().connection_lost(error)
 
 
 class SmtpEdge:
@@ -76,15 +103,19 @@ class SmtpEdge:
         self._servers = servers
 
     @classmethod
-    async def listen(cls, service: Service, sockets: Sockets, tls: Mapping[str, ssl.SSLContext | None]) -> SmtpEdge:
+    async def listen(
+        cls,
+        service: Service,
+        sockets: Sockets,
+        tls: Mapping[str, ssl.SSLContext | None],
+        proxies: Sequence[Network] = (),
+    ) -> SmtpEdge:
         """Take connections from now on; `tls` says by socket name which speak TLS from the first octet."""
         loop = asyncio.get_running_loop()
-        servers = [
-            await loop.create_server(
-                partial(_secured, service, context) if context else partial(Session, service), sock=sockets[name]
-            )
-            for name, context in tls.items()
-        ]
+        servers = []
+        for name, context in tls.items():
+            session = partial(_Arrival, service, context, set()) if context else partial(Session, service)
+            servers.append(await loop.create_server(behind(proxies, session), sock=sockets[name]))
         return cls(service, servers)
 
     async def drain(self, deadline: float) -> None:

@@ -29,9 +29,13 @@ def decode(word: bytes) -> bytes:
     if word == b"=":
         return b""
     try:
-        return binascii.a2b_base64(word, strict_mode=True)
+        decoded = binascii.a2b_base64(word, strict_mode=True)
     except binascii.Error:
         raise ProtocolViolation(Reason.MALFORMED, "not base64") from None
+    # RFC 4648 §3.2, §3.5: Python's strict mode still takes padding that nothing needs, and stray last bits.
+    if binascii.b2a_base64(decoded, newline=False) != word:
+        raise ProtocolViolation(Reason.MALFORMED, "not base64")
+    return decoded
 
 
 def encode(challenge: bytes) -> str:

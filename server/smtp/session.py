@@ -124,7 +124,7 @@ class Session(Transfer):
         except ProtocolViolation as error:
             raise Objection(r.AUTH_MALFORMED if error.reason is Reason.MALFORMED else reply_to(error)) from error
         try:
-            self._who = await self.service.accounts.app_password(given.address, given.password, self._ip)
+            self._who = await self.service.accounts.app_password(given.address, given.password, self.ip)
         except (Refused, TryLater) as error:
             self._sign_in_refused(given.address, error)
         SIGN_INS.labels("submission", "ok").inc()

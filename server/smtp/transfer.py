@@ -237,7 +237,7 @@ class Transfer(Connection):
             self._when_read = partial(self.service.acceptor.arrived, accepted)
 
     def _source(self, wide: bool) -> Source:
-        name = f"{self._host} ([{self._ip}])"
+        name = f"{self._host} ([{self.ip}])"
         cipher = self._stream().get_extra_info("cipher")
         tls = f"{cipher[1]} {cipher[0]}" if cipher else ""
         # RFC 3848, RFC 6531 §4.3
@@ -252,11 +252,6 @@ class Transfer(Connection):
         if self._who is None:
             raise Refused(Reason.AUTHENTICATION_REQUIRED, "Nobody is known to speak.")
         return self._who
-
-    @property
-    def _ip(self) -> str:
-        peer = self.session.peer if self.session is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     def _name(self, address: str) -> str:
         return self.service.pseudonyms.of(address)

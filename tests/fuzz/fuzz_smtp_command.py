@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from server.base import limits
 from server.base.errors import CaduceeError
-from server.smtp import commands, sasl
+from server.mail import xtext
+from server.smtp import commands, parameters, sasl
+from server.smtp.replies import Objection
 from server.transport import heading
+from server.transport.envelope import Notify
 
 
 def fuzz(data: bytes) -> None:
@@ -26,8 +29,29 @@ def fuzz(data: bytes) -> None:
             assert name == name.upper()
             assert value.isprintable() or not value.isascii()
             assert " " not in value
+        _parameters(path.parameters)
     _sign_in(data)
     _header(data)
+
+
+def _parameters(given: dict[str, str]) -> None:
+    """What passes here goes out again to the next operator, and into the fields of a notification."""
+    try:
+        said = parameters.mail(given, 1_000)
+    except Objection:
+        pass
+    else:
+        assert 0 <= said.size <= 1_000
+        assert len(said.envelope_id) <= 100
+        assert xtext.decode(said.envelope_id) is not None
+    for utf8 in (False, True):
+        try:
+            asked = parameters.rcpt(given, utf8=utf8)
+        except Objection:
+            continue
+        assert asked.original.isprintable()
+        assert utf8 or asked.original.isascii()
+        assert Notify.NEVER not in asked.notify or len(asked.notify) == 1
 
 
 def _sign_in(data: bytes) -> None:

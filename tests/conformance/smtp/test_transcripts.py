@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -189,6 +190,10 @@ class Client:
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    def hears(self, seconds: float) -> bool:
+        """Whether the server says something, waiting so long at most."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def rest(self) -> bytes:
         try:

@@ -23,7 +23,9 @@ def test_bad_plain(message: bytes) -> None:
         sasl.plain(message)
 
 
-@pytest.mark.parametrize("word", [b"a", b"YQ", b"YQ=", b"Y Q==", b"YQ==\t", b"YQ==YQ==", b"\xff\xff\xff\xff", b"*"])
+@pytest.mark.parametrize(
+    "word", [b"a", b"YQ", b"YQ=", b"Y Q==", b"YQ==\t", b"YQ==YQ==", b"YR==", b"EAYg==", b"\xff\xff\xff\xff", b"*"]
+)
 def test_base64_is_strict(word: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         sasl.decode(word)
