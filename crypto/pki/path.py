@@ -60,9 +60,12 @@ _AUTHORITY = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer and how long it holds: a good one while all its certificates are valid, a bad one for an hour."""
+    """An answer and how long it holds: a good one while all its certificates are valid, a bad one for an hour.
 
-    trusted: bool
+    `path`: from the leaf to the anchor, empty where there is none.
+    """
+
+    path: tuple[x509.Certificate, ...]
     since: datetime
     until: datetime
 
@@ -81,9 +84,9 @@ def find(anchors: Store, leaf: x509.Certificate, others: Sequence[bytes], now: d
     try:
         chain = verifier.verify(leaf, intermediates).chain
     except (VerificationError, *UNREADABLE):
-        return Found(False, now, now + NOT_FOUND_FOR)
+        return Found((), now, now + NOT_FOUND_FOR)
     return Found(
-        True,
+        tuple(chain),
         max(certificate.not_valid_before_utc for certificate in chain),
         min(certificate.not_valid_after_utc for certificate in chain),
     )

@@ -18,7 +18,7 @@ from cryptography.x509.verification import Store
 from crypto.errors import CryptoError
 from crypto.pki.path import Found, find
 
-CACHED_PATHS = 4_096  # signers seen lately; an entry is about 300 bytes
+CACHED_PATHS = 4_096  # signers seen lately; an entry is about 5 KB, its certificates
 ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
 
 
@@ -46,6 +46,12 @@ class TrustAnchors:
 
     def trusts(self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime) -> bool:
         """Whether `leaf` leads to an anchor at `now`, with `others` (DER) as possible intermediates."""
+        return bool(self.path(leaf, leaf_der, others, now))
+
+    def path(
+        self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime
+    ) -> tuple[x509.Certificate, ...]:
+        """The path from `leaf` to an anchor at `now`, both included; empty where there is none."""
         digest = hashlib.sha256(leaf_der)
         for other in others:
             digest.update(hashlib.sha256(other).digest())
@@ -57,4 +63,4 @@ class TrustAnchors:
             if len(self._found) > CACHED_PATHS:
                 self._found.popitem(last=False)
         self._found.move_to_end(key)
-        return found.trusted
+        return found.path

@@ -52,7 +52,7 @@ class DistinguishedNameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DistinguishedName:
-    """A subject: its attributes in the certificate's order or the list's; compare with `same`."""
+    """A subject: its attributes in the certificate's order or the list's; compare `either_way`."""
 
     attributes: tuple[Attribute, ...]
 
@@ -71,10 +71,10 @@ class DistinguishedName:
             )
         )
 
-    def same(self, other: DistinguishedName) -> bool:
-        """Whether both name the same subject, written in either order; an empty name is nobody's."""
-        mine = self.attributes
-        return bool(mine) and (mine == other.attributes or mine == other.attributes[::-1])
+    @property
+    def either_way(self) -> DistinguishedName:
+        """The same subject in the one of its two orders that comes first, so that both orders are equal."""
+        return DistinguishedName(min(self.attributes, self.attributes[::-1]))
 
 
 def _attribute(piece: str) -> Attribute:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from server.trust.members import DistinguishedName, DistinguishedNameError
 from server.trust.space import TrustSpace
+from server.trust.white_list import Entry, WhiteList
 
 # In the certificate's order: from the country down.
 CERTIFICATE = x509.Name(
@@ -20,6 +23,7 @@ CERTIFICATE = x509.Name(
     ]
 )
 SUBJECT = DistinguishedName.of(CERTIFICATE)
+NOBODY = DistinguishedName.of(x509.Name([]))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,7 @@ SUBJECT = DistinguishedName.of(CERTIFICATE)
     ],
 )
 def test_the_same_subject_as_lists_write_it(text: str) -> None:
-    assert SUBJECT.same(DistinguishedName.parse(text))
+    assert SUBJECT.either_way == DistinguishedName.parse(text).either_way
     assert TrustSpace({"operateur.fr": [text]}).may_speak_for(SUBJECT, "operateur.fr")
 
 
@@ -48,18 +52,20 @@ def test_the_same_subject_as_lists_write_it(text: str) -> None:
     ],
 )
 def test_another_subject(text: str) -> None:
-    assert not SUBJECT.same(DistinguishedName.parse(text))
+    assert SUBJECT.either_way != DistinguishedName.parse(text).either_way
 
 
 def test_a_value_cannot_pretend_to_be_more_attributes() -> None:
     trick = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smtp.operateur.fr,OU=318751275100020,C=FR")])
     listed = DistinguishedName.parse("CN=smtp.operateur.fr,OU=318751275100020,C=FR")
-    assert not DistinguishedName.of(trick).same(listed)
+    assert DistinguishedName.of(trick).either_way != listed.either_way
 
 
 def test_an_empty_subject_is_nobody() -> None:
-    empty = DistinguishedName.of(x509.Name([]))
-    assert not empty.same(empty)
+    space = TrustSpace({})
+    space.replace(WhiteList(datetime(2026, 1, 1, tzinfo=UTC), (Entry("un.fr", "", NOBODY),)))
+    assert space.lists("un.fr")
+    assert not space.may_speak_for(NOBODY, "un.fr")
 
 
 def test_a_domain_that_is_not_listed_is_nobodys() -> None:
@@ -72,3 +78,12 @@ def test_a_domain_that_is_not_listed_is_nobodys() -> None:
 def test_what_is_no_name_is_said_with_its_domain(text: str) -> None:
     with pytest.raises(DistinguishedNameError, match=r"operateur\.fr"):
         TrustSpace({"operateur.fr": [text]})
+
+
+def test_a_new_list_takes_the_place_of_the_old_one_beside_the_settings() -> None:
+    space = TrustSpace({"voisin.fr": ["CN=voisin"]})
+    for domain in ("un.fr", "deux.fr"):
+        space.replace(WhiteList(datetime(2026, 1, 1, tzinfo=UTC), (Entry(domain, "", SUBJECT),)))
+        assert space.domains_of(SUBJECT) == {domain}
+        assert space.lists("voisin.fr")
+    assert not space.lists("un.fr")
