@@ -16,14 +16,24 @@ WITH writer AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
     SELECT * FROM unnest($1::bytea[], $2::int[], $3::bytea[]) ON CONFLICT (key_id) DO NOTHING
 )
-INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
-SELECT * FROM unnest($4::smallint[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[])
+INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail, message, trace, party)
+SELECT * FROM unnest($4::smallint[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[],
+                     $11::text[], $12::bytea[])
 """
 
-# Reading, for the jobs role: an owner's events, newest first.
-OF_OWNER = """
-SELECT a.audit_id, a.recorded_at, a.stream, a.kind, a.owner_id, a.detail, k.sealed, k.key_id,
+# Reading, for the jobs role and the command line: what opens a row, and the row.
+_READ = """
+SELECT a.audit_id, a.recorded_at, a.stream, a.kind, a.owner_id, a.detail, k.sealed, k.key_id, r.reader_id,
        r.wrapped_private_key
   FROM audit a JOIN audit_key k USING (key_id) JOIN audit_reader r USING (reader_id)
- WHERE a.owner_id = $1 ORDER BY a.audit_id DESC LIMIT $2
 """
+# An owner's events, newest first.
+OF_OWNER = _READ + " WHERE a.owner_id = $1 ORDER BY a.audit_id DESC LIMIT $2"
+# Those of some kinds ($2) after a moment, newest first.
+OF_OWNER_SINCE = (
+    _READ + " WHERE a.owner_id = $1 AND a.kind = ANY($2) AND a.recorded_at >= $3 ORDER BY a.audit_id DESC LIMIT $4"
+)
+# By what an event is found after a moment ($2), newest first.
+OF_MESSAGE = _READ + " WHERE a.message = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"
+OF_TRACE = _READ + " WHERE a.trace = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"
+OF_PARTY = _READ + " WHERE a.party = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"

@@ -23,6 +23,7 @@ from crypto.sealing import KEY_BYTES, MailboxKey, open_sealed, seal, unwrap, wra
 from server.audit import queries
 
 KEY_ID_BYTES = 16
+MESSAGE_TOKEN_BYTES = 8
 _READER_CONTEXT = b"caducee audit reader 1"
 
 
@@ -65,17 +66,38 @@ async def reader(connection: asyncpg.Connection, edge: EdgeKeys) -> tuple[int, b
     return row["reader_id"], row["public_key"]
 
 
-def open_detail(keyring: Keyring, row: asyncpg.Record) -> dict[str, Any]:
-    """The detail of a row of `queries.OF_OWNER`. Raises IntegrityError."""
-    private = MailboxKey.from_seeds(unwrap(keyring.identity_key, row["wrapped_private_key"], _READER_CONTEXT))
-    key = open_sealed(private, row["sealed"], _key_info(row["key_id"]))
-    detail: dict[str, Any] = json.loads(unwrap(key, row["detail"], _context(row["kind"], row["owner_id"])))
-    return detail
+class TrailReader:
+    """Opens details; each reader's and writer's key is unwrapped once."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._readers: dict[int, MailboxKey] = {}
+        self._writers: dict[bytes, bytes] = {}
+
+    def detail(self, row: asyncpg.Record) -> dict[str, Any]:
+        """The detail of a row of the queries that read. Raises IntegrityError."""
+        key_id = bytes(row["key_id"])
+        if key_id not in self._writers:
+            self._writers[key_id] = open_sealed(self._private(row), row["sealed"], _key_info(key_id))
+        plain = unwrap(self._writers[key_id], row["detail"], _context(row["kind"], row["owner_id"]))
+        detail: dict[str, Any] = json.loads(plain)
+        return detail
+
+    def _private(self, row: asyncpg.Record) -> MailboxKey:
+        if row["reader_id"] not in self._readers:
+            seeds = unwrap(self._keyring.identity_key, row["wrapped_private_key"], _READER_CONTEXT)
+            self._readers[row["reader_id"]] = MailboxKey.from_seeds(seeds)
+        return self._readers[row["reader_id"]]
 
 
 def actor_token(edge: EdgeKeys, actor: str) -> bytes:
     """By whom, searchable by those who hold the edge's pseudonym key and know the name."""
     return token(edge.pseudonym, f"actor {actor}")
+
+
+def message_token(edge: EdgeKeys, message_id: str) -> bytes:
+    """Which message, by its Message-ID without brackets; short, for a coincidence shows when the detail opens."""
+    return token(edge.pseudonym, f"message {message_id}")[:MESSAGE_TOKEN_BYTES]
 
 
 def _proof(edge: EdgeKeys, public_key: bytes) -> bytes:

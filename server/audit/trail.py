@@ -11,20 +11,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from crypto.edge import EdgeKeys
 from crypto.keyring import Keyring
 from server.audit import queries
-from server.audit.sealed import WriterKey, actor_token, new_writer_key, open_detail, reader
+from server.audit.sealed import TrailReader, WriterKey, actor_token, message_token, new_writer_key, reader
 from server.base import clock
+from server.base.log import Pseudonyms, octets_of
 
 ACTS = 1  # access to content and acts, kept 20 years
 TECHNICAL = 2  # kept one year
 WRITER_KEY_SECONDS = 600  # what a seized process could read back of its own writing
+_TRIED = {
+    "delivered": "message-sent",
+    "failed": "message-failed",
+    "expired": "message-failed",
+    "deferred": "message-deferred",
+    "unsure": "message-deferred",
+}
 LISTED_CONTENTS = 1_000  # content ids named in one reading; a larger one says how many there were
+
+
+class Marks(NamedTuple):
+    """By what an event is found: a token of the Message-ID, the name of the accept in logs, and the pseudonym's octets
+    of the address on the other side than the event's owner. None where there is none."""
+
+    message: bytes | None = None
+    trace: str | None = None
+    party: bytes | None = None
+
+
+UNMARKED = Marks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +57,7 @@ class Event:
     actor: bytes
     writer: WriterKey = field(repr=False)
     detail: bytes = field(repr=False)
+    marks: Marks = UNMARKED
 
 
 class Audit:
@@ -44,6 +65,7 @@ class Audit:
 
     def __init__(self, edge: EdgeKeys) -> None:
         self._edge = edge
+        self._pseudonyms = Pseudonyms(edge.pseudonym)
         self._reader: tuple[int, bytes] | None = None
         self._writer: WriterKey | None = None
 
@@ -52,24 +74,78 @@ class Audit:
         if self._reader is None:
             self._reader = await reader(connection, self._edge)
 
-    def message_accepted(self, owner_id: int, actor: str, reverse_path: str, recipient: str, **facts: Any) -> Event:
-        """A message was taken for a mailbox; written by the accept statement itself."""
-        detail = {"actor": actor, "from": reverse_path, "to": recipient, **facts}
-        return self._event(ACTS, "message-accepted", owner_id, actor, detail)
+    def message_accepted(
+        self, owner_id: int, actor: str, reverse_path: str, recipient: str, *, trace: str, message_id: str, **facts: Any
+    ) -> Event:
+        """A message was taken for a mailbox; written by the accept statement itself. `message_id` without brackets."""
+        detail = {"actor": actor, "from": reverse_path, "to": recipient, "message_id": message_id, **facts}
+        marks = self._marks(message_id, trace, reverse_path)
+        return self._event(ACTS, "message-accepted", owner_id, actor, detail | {"trace": trace}, marks)
 
     def message_queued(
-        self, owner_id: int | None, actor: str, reverse_path: str, recipients: Sequence[str], **facts: Any
+        self,
+        owner_id: int | None,
+        actor: str,
+        reverse_path: str,
+        recipients: Sequence[str],
+        *,
+        trace: str,
+        message_id: str,
+        **facts: Any,
     ) -> Event:
         """A message was taken for other operators; `owner_id` the mailbox that wrote it, where it is ours."""
-        detail = {"actor": actor, "from": reverse_path, "to": list(recipients), **facts}
-        return self._event(ACTS, "message-queued", owner_id, actor, detail)
+        detail = {"actor": actor, "from": reverse_path, "to": list(recipients), "message_id": message_id, **facts}
+        # Of several recipients each is found by what became of it, and by its pseudonym in the queue until then.
+        marks = self._marks(message_id, trace, recipients[0] if len(recipients) == 1 else "")
+        return self._event(ACTS, "message-queued", owner_id, actor, detail | {"trace": trace}, marks)
 
-    def message_sent(
-        self, owner_id: int | None, reverse_path: str, recipient: str, outcome: str, **facts: Any
+    def message_tried(
+        self, owner_id: int | None, reverse_path: str, recipient: str, outcome: str, *, trace: str, **facts: Any
     ) -> Event:
-        """What became of a recipient at another operator; `outcome`: delivered, failed, expired, or unsure."""
-        detail = {"actor": "sender", "from": reverse_path, "to": recipient, "outcome": outcome, **facts}
-        return self._event(ACTS, "message-sent", owner_id, "sender", detail)
+        """What an attempt at another operator came to; `outcome`: delivered, failed, expired, deferred, or unsure."""
+        detail = {"actor": "sender", "from": reverse_path, "to": recipient, "outcome": outcome, "trace": trace, **facts}
+        stream = TECHNICAL if outcome == "deferred" else ACTS
+        return self._event(stream, _TRIED[outcome], owner_id, "sender", detail, self._marks("", trace, recipient))
+
+    def message_refused(
+        self,
+        owner_id: int | None,
+        actor: str,
+        reverse_path: str,
+        recipient: str,
+        reason: str,
+        *,
+        trace: str = "",
+        message_id: str = "",
+    ) -> Event:
+        """A message was not taken, or not for this recipient ("": for none); `owner_id` the mailbox that wrote it."""
+        detail = {"actor": actor, "from": reverse_path, "to": recipient, "reason": reason, "message_id": message_id}
+        marks = self._marks(message_id, trace, recipient or reverse_path)
+        return self._event(TECHNICAL, "message-refused", owner_id, actor, detail | {"trace": trace}, marks)
+
+    async def message_delivered(self, connection: asyncpg.Connection, owner_id: int, content_id: bytes) -> None:
+        """A message that had waited in the local queue is in its folder."""
+        await self._write(connection, ACTS, "message-delivered", owner_id, "jobs", {"contents": [content_id.hex()]})
+
+    async def message_bounced(
+        self, connection: asyncpg.Connection, owner_id: int, content_id: bytes, told: str
+    ) -> None:
+        """A message that had waited was given back to its sender, for the mailbox is gone."""
+        detail = {"contents": [content_id.hex()], "to": told}
+        await self._write(connection, ACTS, "message-bounced", owner_id, "jobs", detail)
+
+    async def documents_filed(
+        self, connection: asyncpg.Connection, owner_id: int, content_id: bytes, count: int
+    ) -> None:
+        """Documents of a message are in the patient's record."""
+        detail = {"contents": [content_id.hex()], "count": count}
+        await self._write(connection, ACTS, "documents-filed", owner_id, "jobs", detail)
+
+    async def trail_searched(self, connection: asyncpg.Connection, actor: str, wanted: str, shown: str) -> None:
+        """An operator looked into the trail; `shown`: pseudonyms or addresses."""
+        await self._write(
+            connection, ACTS, "trail-searched", None, actor, {"actor": actor, "wanted": wanted, "shown": shown}
+        )
 
     async def queue_ordered(
         self,
@@ -125,7 +201,8 @@ class Audit:
     ) -> None:
         """A volume was out of the usual; `owner_id` the mailbox where it is ours, `name` a pseudonym or an operator."""
         detail = {"alarm": kind, "name": name, "count": count, "usual": usual}
-        await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail)
+        marks = Marks(party=octets_of(name))
+        await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail, marks)
 
     async def signed_in(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str
@@ -149,9 +226,10 @@ class Audit:
         owner_id: int | None,
         actor: str,
         detail: dict[str, Any],
+        marks: Marks = UNMARKED,
     ) -> None:
         await self.ready(connection)
-        await write(connection, [self._event(stream, kind, owner_id, actor, detail)])
+        await write(connection, [self._event(stream, kind, owner_id, actor, detail, marks)])
 
     def _writer_key(self) -> WriterKey:
         now = clock.monotonic()
@@ -161,10 +239,25 @@ class Audit:
             self._writer = new_writer_key(*self._reader, now)
         return self._writer
 
-    def _event(self, stream: int, kind: str, owner_id: int | None, actor: str, detail: dict[str, Any]) -> Event:
+    def _marks(self, message_id: str, trace: str, address: str) -> Marks:
+        return Marks(
+            message_token(self._edge, message_id) if message_id else None,
+            trace or None,
+            self._pseudonyms.octets(address) if address else None,
+        )
+
+    def _event(
+        self,
+        stream: int,
+        kind: str,
+        owner_id: int | None,
+        actor: str,
+        detail: dict[str, Any],
+        marks: Marks = UNMARKED,
+    ) -> Event:
         writer = self._writer_key()
         token = actor_token(self._edge, actor)
-        return Event(stream, kind, owner_id, token, writer, writer.seal(kind, owner_id, detail))
+        return Event(stream, kind, owner_id, token, writer, writer.seal(kind, owner_id, detail), marks)
 
 
 def writers(events: Sequence[Event]) -> list[WriterKey]:
@@ -186,6 +279,9 @@ async def write(connection: asyncpg.Connection, events: Sequence[Event]) -> None
         [event.actor for event in events],
         [event.writer.key_id for event in events],
         [event.detail for event in events],
+        [event.marks.message for event in events],
+        [event.marks.trace for event in events],
+        [event.marks.party for event in events],
     )
 
 
@@ -193,6 +289,7 @@ async def write(connection: asyncpg.Connection, events: Sequence[Event]) -> None
 class Told:
     """An event as it is read back."""
 
+    audit_id: int
     recorded_at: datetime
     kind: str
     owner_id: int | None
@@ -201,5 +298,10 @@ class Told:
 
 async def of_owner(connection: asyncpg.Connection, keyring: Keyring, owner_id: int, limit: int = 1_000) -> list[Told]:
     """What happened to a mailbox, newest first. Raises IntegrityError when a row was tampered with."""
-    rows = await connection.fetch(queries.OF_OWNER, owner_id, limit)
-    return [Told(row["recorded_at"], row["kind"], row["owner_id"], open_detail(keyring, row)) for row in rows]
+    return opened(keyring, await connection.fetch(queries.OF_OWNER, owner_id, limit))
+
+
+def opened(keyring: Keyring, rows: Sequence[asyncpg.Record]) -> list[Told]:
+    """The events of these rows, in their order. Raises IntegrityError when one was tampered with."""
+    reader = TrailReader(keyring)
+    return [Told(row["audit_id"], row["recorded_at"], row["kind"], row["owner_id"], reader.detail(row)) for row in rows]

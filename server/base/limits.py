@@ -58,6 +58,7 @@ MIME_PARTS = 1_000
 MIME_HEADER_BYTES = 256 * KIB
 MIME_HEADER_COUNT = 1_000
 MIME_PARAMETERS = 50
+MESSAGE_ID_CHARACTERS = 500  # of a Message-ID in the trail: RFC 5322 §2.1.1 gives a line 998
 MIME_ADDRESSES = 1_000
 SUMMARY_HEADER_BYTES = 64 * KIB  # a longer header is read from the body instead
 PREVIEW_CHARACTERS = 200  # RFC 8970 §3.1: at most 200
@@ -111,6 +112,7 @@ ALARM_WINDOW_HOURS = 24
 ALARM_USUAL_DAYS = 28  # four weeks: a practice's rhythm is the week's
 ALARM_DAYS = 365  # as long as technical traces
 ACQUAINTANCE_DAYS = 400  # who was not written to for a year and a month is a stranger again
+REFUSALS_TOLD = 500  # refusals that a worker writes to the trail in a second; past it they are counted
 VOLUME_NAMES = 10_000  # senders, mailboxes and pairs counted in memory before they are told to the database
 
 # A worker's memory.

@@ -59,6 +59,7 @@ def _exception_without_values(logger: Any, method: str, event: MutableMapping[st
 
 
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_PSEUDONYM = re.compile(r"p-([a-z2-7]{16})@\S+")
 _LONG_NUMBER = re.compile(r"[0-9]{11}")  # an RPPS has 11 digits, an INS 13 and more
 
 
@@ -87,5 +88,15 @@ class Pseudonyms:
         _, at, domain = address.lower().rpartition("@")
         if not at or not _DOMAIN.fullmatch(domain) or _LONG_NUMBER.search(domain):
             domain = "-"
-        digest = hmac.digest(self._key, b"pseudonym\0" + address.lower().encode(), hashlib.sha256)
-        return f"p-{base64.b32encode(digest[:10]).decode().lower()}@{domain}"
+        return f"p-{base64.b32encode(self.octets(address)).decode().lower()}@{domain}"
+
+    def octets(self, address: str) -> bytes:
+        """The ten octets that a pseudonym shows."""
+        name = address.lower().encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, b"pseudonym\0" + name, hashlib.sha256)[:10]
+
+
+def octets_of(pseudonym: str) -> bytes | None:
+    """The octets that a pseudonym shows; None when the text is none."""
+    shown = _PSEUDONYM.fullmatch(pseudonym)
+    return base64.b32decode(shown[1].upper()) if shown else None

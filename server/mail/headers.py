@@ -11,7 +11,7 @@ import binascii
 import re
 from typing import NamedTuple
 
-from server.base.limits import MIME_HEADER_COUNT
+from server.base.limits import MESSAGE_ID_CHARACTERS, MIME_HEADER_COUNT
 
 # RFC 5322 §2.2: printable ASCII but the colon. Space before the colon is obsolete syntax (§4.5) that all still read.
 _FIELD = re.compile(rb"(?:([!-9;-~]++)[ \t]*+:)?+[^\n]*+(?:\n[ \t][^\n]*+)*+\n?+")
@@ -102,6 +102,13 @@ def decode(value: str) -> str:
     if "=?" in value:
         value = _WORD.sub(_decoded, _BETWEEN.sub("", value))
     return printable(value)
+
+
+def bare_id(value: str) -> str:
+    """A Message-ID as it is compared: the first between < and >, else all there is; without white space."""
+    _, opened, rest = value.partition("<")
+    identifier = rest.partition(">")[0] if opened else value
+    return printable(utf8("".join(identifier.split())))[:MESSAGE_ID_CHARACTERS]
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,11 @@ class Understood:
     message: Message = field(repr=False)
     verdict: Verdict
 
+    @property
+    def message_id(self) -> str:
+        """The Message-ID without brackets, "" where there is none."""
+        return headers.bare_id(headers.first(self.data, "message-id", self.message.headers) or "")
+
     def summary(self) -> Summary:
         """What readers need without the body."""
         return summarise(self.message, self.data, self.verdict.to_json())

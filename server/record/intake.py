@@ -134,6 +134,8 @@ class Intake:
                 details,
             )
             await acquired.execute(queries.SETTLE, mailbox.owner_id, content_id, "filed")
+            if found:
+                await self._store.audit.documents_filed(acquired, mailbox.owner_id, content_id, len(found))
 
 
 def looks_like_pdf(part: PartRow) -> bool:

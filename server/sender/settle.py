@@ -80,9 +80,8 @@ class Settler:
             mine = await self._leave(connection, [one for one, end in judged if end not in _STAYS])
             mine |= await self._defer(connection, [(one, end) for one, end in judged if end in _STAYS], now)
             ours = [(one, end) for one, end in judged if (one.work.queue_id, one.due.number) in mine]
-            events = [event for one, end in ours if (event := self._event(one, end)) is not None]
-            if events:
-                await write(connection, events)
+            if ours:
+                await write(connection, [self._event(one, end) for one, end in ours])
             told = [] if silent else await self._notify(connection, ours, now)
             await connection.execute(queries.DROP_EMPTY, queue_ids)
         return Settled(ours, told)
@@ -120,16 +119,15 @@ class Settler:
         )
         return {(row["queue_id"], row["number"]) for row in rows}
 
-    def _event(self, one: Tried, end: str) -> Event | None:
-        """Its row in the trail: every end, and every attempt of unsure end."""
-        if end in _STAYS and not one.outcome.unsure:
-            return None
+    def _event(self, one: Tried, end: str) -> Event:
+        """Its row in the trail."""
         envelope = one.message.envelope
-        return self._audit.message_sent(
+        outcome = end if end not in _STAYS else "unsure" if one.outcome.unsure else "deferred"
+        return self._audit.message_tried(
             one.message.owner_id,
             envelope.reverse_path,
             envelope.recipients[one.due.number].address,
-            outcome=end if end not in _STAYS else "unsure",
+            outcome,
             trace=one.message.trace_id,
             host=one.host,
             status=one.outcome.status,

@@ -138,4 +138,5 @@ class SmtpEdge:
             server.close()
         for session in list(self.service.sessions):
             session.hang_up(r.SHUTTING_DOWN)
+        await self.service.policy.close()
         await self.service.acceptor.close()

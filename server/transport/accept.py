@@ -28,6 +28,7 @@ from server.base import clock, metrics
 from server.base.errors import CaduceeError, Reason, Refused, TryLater
 from server.base.limits import SUMMARY_HEADER_BYTES
 from server.base.settings import Settings
+from server.mail.headers import bare_id, first
 from server.mailbox.content import LARGE_BODY, write_pieces
 from server.mailbox.feed import Announcer
 from server.mailbox.model import Route
@@ -35,6 +36,7 @@ from server.mailbox.trouble import connection
 from server.transport import queries, queued
 from server.transport.commit import LOST, Committer, Item, Placed, slots
 from server.transport.envelope import Envelope, Notify, Recipient, Remote
+from server.transport.refusals import Refusal, Refusals
 from server.transport.sealer import Sealer, gone, way_back
 from server.transport.volume import Volume
 
@@ -80,6 +82,7 @@ class Acceptor:
         self._committer = Committer(pool, self._audit)
         self._announcer = Announcer(pool)
         self._volume = Volume(pool, edge)
+        self._refusals = Refusals(pool, self._audit)
 
     async def start(self) -> None:
         """Learn the trail's reader and start the flushers. Raises TryLater, IntegrityError (no reader: not set up)."""
@@ -92,6 +95,7 @@ class Acceptor:
         await self._committer.close()
         await self._announcer.close()
         await self._volume.close()
+        await self._refusals.close()
 
     async def accept(self, envelope: Envelope, data: bytes) -> Accepted:
         """Take responsibility for `data` (RFC 5322 bytes, CRLF) for all recipients of the envelope.
@@ -103,11 +107,20 @@ class Acceptor:
             accepted = await self._accept(envelope, data)
         except CaduceeError as error:
             metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
+            if isinstance(error, Refused):
+                self._note(envelope, data, error)
             raise
         metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
         if not accepted.repeated:
             self._volume.accepted(envelope)
         return accepted
+
+    def _note(self, envelope: Envelope, data: bytes, refusal: Refused) -> None:
+        source, message_id = envelope.source, bare_id(first(data, "message-id") or "")
+        told = Refusal(
+            source.principal, source.peer, envelope.reverse_path, "", refusal.reason, envelope.trace_id, message_id
+        )
+        self._refusals.note(told)
 
     def arrived(self, accepted: Accepted) -> None:
         """The client has read the 250: it went on in the same session after the reply was written.

@@ -383,6 +383,9 @@ async def _deliver(
         [copy.turn.contact if copy.turn else None for _, copy in copies],
         [copy.turn.sender if copy.turn else None for _, copy in copies],
         [copy.turn is not None and copy.turn.muted for _, copy in copies],
+        [copy.event.marks.message for _, copy in copies],
+        [copy.event.marks.trace for _, copy in copies],
+        [copy.event.marks.party for _, copy in copies],
     )
     if len(rows) != len(copies):
         raise AssertionError(f"{len(copies)} copies asked, {len(rows)} answered")
@@ -422,5 +425,7 @@ async def _enqueue(connection: asyncpg.Connection, outbounds: Sequence[Outbound]
         [domain for _, (_, domain, _) in recipients],
         [name for _, (_, _, name) in recipients],
         [outbound.not_before for outbound, _ in recipients],
+        [outbound.event.marks.message for outbound in outbounds],
+        [outbound.event.marks.party for outbound in outbounds],
     )
     return {row["queue_id"]: row["outcome"] for row in rows}

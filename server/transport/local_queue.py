@@ -101,6 +101,7 @@ class LocalQueue:
                 try:
                     async with acquired.transaction():
                         await commands.append(acquired, row["owner_id"], folder_id, [addition])
+                        await self._audit.message_delivered(acquired, row["owner_id"], row["content_id"])
                         return 0.0
                 except Refused:
                     continue
@@ -128,6 +129,7 @@ class LocalQueue:
         statuses = gone({identity.address: Reason.RECIPIENT_CLOSED})
         notice = self._sealer.notice(sender, statuses, header, row["created_at"], clock.now())
         await place(acquired, [notice])
+        await self._audit.message_bounced(acquired, owner_id, content_id, sender.address)
         await acquired.execute(queries.RELEASE, owner_id, content_id)
         self._tell(sender)
         return 0.0

@@ -23,17 +23,20 @@ import structlog
 
 from crypto.edge import EdgeKeys
 from directory.identifiers import has_ins_form, is_ins
+from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.log import Pseudonyms
 from server.base.settings import Settings
 from server.identity.model import Principal
+from server.mail import headers
 from server.mail.addresses import normalise, valid
 from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.mailbox.routes import routes
 from server.transport import heading
 from server.transport.conversation.turn import Turn, is_muted, turn
 from server.transport.envelope import Recipient, Remote
+from server.transport.refusals import Refusal, Refusals
 from server.transport.standing import NOBODY, Standing, standings
 from server.transport.unknown import UnknownRecipients, hour_of
 from server.trust.members import Peer
@@ -64,13 +67,25 @@ class Policy:
         self._local = settings.local_domains
         self._patients = settings.patient_domains
         self._trust = trust
+        self._refusals = Refusals(pool, Audit(edge))
         self._unknown = UnknownRecipients(pool, Pseudonyms(edge.pseudonym), settings.relay.unknown_per_hour)
+
+    async def close(self) -> None:
+        """Tell the trail what is left to tell."""
+        await self._refusals.close()
 
     async def sender(self, who: Speaker, reverse_path: str) -> None:
         """May `who` use this reverse-path ("" is the null one)?
 
         Raises Refused SENDER_NOT_YOURS or PEER_NOT_TRUSTED, ProtocolViolation BAD_ADDRESS.
         """
+        try:
+            await self._sender(who, reverse_path)
+        except Refused as refusal:
+            self._note(who, reverse_path, "", refusal)
+            raise
+
+    async def _sender(self, who: Speaker, reverse_path: str) -> None:
         if not reverse_path:
             if isinstance(who, Peer) and not self._trust.domains_of(who.subject):
                 raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not in the trust space.")
@@ -122,6 +137,9 @@ class Policy:
             await self._unknown.count(counted, unknown)
             if unknown >= left:
                 log.warning("unknown_recipients_limited", by=[one.name for one in counted])
+        for address, answer in zip(addresses, answers, strict=True):
+            if isinstance(answer, Refused):
+                self._note(who, reverse_path, address, answer)
         return answers
 
     async def recipient(self, who: Speaker, address: str) -> Route | Remote:
@@ -191,6 +209,13 @@ class Policy:
         Raises Refused: MALFORMED (no author, or one that cannot be read), SENDER_NOT_YOURS, PEER_NOT_TRUSTED,
         REPORTS_ONLY, TOO_LARGE_FOR_PATIENT, NO_CONVERSATION, NOT_ANSWERABLE.
         """
+        try:
+            return await self._content(who, reverse_path, recipients, data)
+        except Refused as refusal:
+            self._note(who, reverse_path, "", refusal, headers.bare_id(headers.first(data, "message-id") or ""))
+            raise
+
+    async def _content(self, who: Speaker, reverse_path: str, recipients: Sequence[Recipient], data: bytes) -> Content:
         head = heading.read(data)
         if not head.authors:
             raise Refused(Reason.MALFORMED, "The message has no From with an address.")
@@ -215,6 +240,10 @@ class Policy:
         if unproven or not reverse_path:  # who is not proven to have written opens and ends nothing, nor does a report
             return Content(unproven=unproven)
         return Content(turn(self._edge, head, self._is_answerable))
+
+    def _note(self, who: Speaker, reverse_path: str, recipient: str, refusal: Refused, message_id: str = "") -> None:
+        owner_id, actor = (who.owner_id, who.address) if isinstance(who, Principal) else (None, who.text)
+        self._refusals.note(Refusal(owner_id, actor, reverse_path, recipient, refusal.reason, message_id=message_id))
 
     def _unproven(self, peer: Peer, reverse_path: str, authors: set[str]) -> tuple[str, ...]:
         """Domains of the authors that the peer does not speak for. Raises Refused(PEER_NOT_TRUSTED) unless it may."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 # Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
 # $1-$7 messages; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19 today's slot; $20 the slots of five
 # days; $21 fingerprints whose 250 is known to have arrived, to be forgotten; $22-$24 what each copy changes of a
-# patient's right to answer (conversation.turn). Of one sender's messages in a group the last word counts.
+# patient's right to answer (conversation.turn); $25-$27 by what its event in the trail is found. Of one sender's
+# messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
     DELETE FROM accepted WHERE slot = ANY($20::smallint[]) AND fingerprint = ANY($21::bytea[])
@@ -24,9 +25,9 @@ WITH forgotten AS (
            EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($20::smallint[]) AND x.fingerprint = a.fingerprint
                       AND x.accepted_at > now() - interval '5 days') AS repeated
       FROM unnest($8::int[], $9::bigint[], $10::int[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[],
-                  $15::bytea[], $22::bytea[], $23::bytea[], $24::boolean[])
+                  $15::bytea[], $22::bytea[], $23::bytea[], $24::boolean[], $25::bytea[], $26::text[], $27::bytea[])
            WITH ORDINALITY AS a(n, owner_id, folder_id, key, fingerprint, actor, detail, key_id, contact, sender, muted,
-                                position)
+                                message, trace, party, position)
       LEFT JOIN owner o ON o.owner_id = a.owner_id
       LEFT JOIN folder_state s ON s.owner_id = a.owner_id AND s.folder_id = a.folder_id
 ), whole AS (
@@ -78,8 +79,8 @@ WITH forgotten AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
     SELECT * FROM unnest($16::bytea[], $17::int[], $18::bytea[]) ON CONFLICT (key_id) DO NOTHING
 ), trail AS (
-    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
-    SELECT 1, 'message-accepted', owner_id, actor, key_id, detail FROM taken
+    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail, message, trace, party)
+    SELECT 1, 'message-accepted', owner_id, actor, key_id, detail, message, trace, party FROM taken
 ), opened AS (
     INSERT INTO contact (owner_id, token, sender, ended_at)
     SELECT DISTINCT t.owner_id, t.contact, t.sender, CASE WHEN t.muted THEN now() END FROM taken t
@@ -120,15 +121,15 @@ ACCEPT_SKIPPING = ACCEPT.format(skip="SKIP LOCKED")
 
 # What leaves for other operators, in the transaction of the copies that stay: message, recipients, trail, fingerprint.
 # $1-$13 messages; $14-$16 the writers' keys of the trail; $17 today's slot, $18 the slots of five days; $19-$23
-# recipients.
+# recipients; $24, $25 by what the event in the trail is found, beside the trace.
 ENQUEUE = """
 WITH asked AS (
     SELECT *, EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($18::smallint[]) AND x.fingerprint = a.fingerprint
                          AND x.accepted_at > now() - interval '5 days') AS repeated
       FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::int[], $8::bytea[],
-                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])
+                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $24::bytea[], $25::bytea[])
            AS a(queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body, fingerprint, actor, detail,
-                writer_id)
+                writer_id, message, party)
 ), fresh AS (
     INSERT INTO accepted AS x (slot, fingerprint)
     SELECT $17, fingerprint FROM asked WHERE NOT repeated ORDER BY fingerprint
@@ -148,8 +149,8 @@ WITH asked AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
     SELECT * FROM unnest($14::bytea[], $15::int[], $16::bytea[]) ON CONFLICT (key_id) DO NOTHING
 ), trail AS (
-    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail)
-    SELECT 1, 'message-queued', owner_id, actor, writer_id, detail FROM taken
+    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail, message, trace, party)
+    SELECT 1, 'message-queued', owner_id, actor, writer_id, detail, message, trace_id, party FROM taken
 )
 SELECT a.queue_id, CASE WHEN t.queue_id IS NULL THEN 'repeated' ELSE 'queued' END AS outcome
   FROM asked a LEFT JOIN taken t USING (queue_id)
@@ -219,6 +220,20 @@ FORGET_ACQUAINTANCES = """
 DELETE FROM acquaintance WHERE pair IN (SELECT pair FROM acquaintance WHERE seen_on < $1 LIMIT $2)
 """
 FORGET_ALARMS = "DELETE FROM alarm WHERE day < $1"
+
+# What still waits, for the operator: of accepts with these names ($1) or to that pseudonym ($2) at other operators, and
+# of these contents ($1, $2) here.
+WAITING_ELSEWHERE = """
+SELECT m.trace_id AS trace, r.domain, r.name AS to, r.state, r.attempts, r.not_before, r.last_status AS status,
+       r.last_reply AS reply
+  FROM queue_recipient r JOIN queue_message m USING (queue_id)
+ WHERE m.trace_id = ANY($1::text[]) OR r.name = $2 ORDER BY m.created_at, r.number LIMIT 1000
+"""
+WAITING_HERE = """
+SELECT 'local' AS state, q.attempts, q.not_before FROM outgoing q
+  JOIN unnest($1::bigint[], $2::bytea[]) AS c(owner_id, content_id) USING (owner_id, content_id)
+ ORDER BY q.created_at
+"""
 
 # A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"

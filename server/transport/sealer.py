@@ -25,7 +25,7 @@ from server.mail.dsn import Action, Notification, RecipientStatus, notification
 from server.mailbox.content import Prepared, prepare
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import routes
-from server.mailbox.understand import understand
+from server.mailbox.understand import Understood, understand
 from server.transport import queued
 from server.transport.commit import Copy, Item
 from server.transport.envelope import Envelope, Notify, Recipient, Remote, Source, SourceKind
@@ -72,12 +72,12 @@ class Sealer:
         if envelope.local:
             marked = understood.marked(self._trace(envelope, verdict), self._settings.domain)
             prepared = prepare(marked.data, marked.summary(), self._edge.salts)
-            copies = self._copies(envelope, prepared, fingerprints, verdict)
+            copies = self._copies(envelope, prepared, fingerprints, understood)
         if envelope.remote:
-            outbound = self._outbound(envelope, data, fingerprints[-1], verdict)
+            outbound = self._outbound(envelope, data, fingerprints[-1], understood)
         return Item(prepared, envelope.received_at, copies, outbound), verdict
 
-    def _outbound(self, envelope: Envelope, data: bytes, fingerprint: bytes, verdict: Verdict) -> Outbound:
+    def _outbound(self, envelope: Envelope, data: bytes, fingerprint: bytes, understood: Understood) -> Outbound:
         """What leaves: the bytes as they came under one Received line (RFC 5321 §4.4)."""
         event = self._audit.message_queued(
             envelope.source.principal,
@@ -85,8 +85,9 @@ class Sealer:
             envelope.reverse_path,
             [recipient.address for recipient in envelope.remote],
             trace=envelope.trace_id,
+            message_id=understood.message_id,
             size=len(data),
-            signature=verdict.status,
+            signature=understood.verdict.status,
         )
         whole = self._received(envelope) + data
         return queued.prepare(envelope, whole, self._queue.current, self._edge, fingerprint, event)
@@ -96,9 +97,10 @@ class Sealer:
         envelope: Envelope,
         prepared: Prepared,
         fingerprints: list[bytes],
-        verdict: Verdict,
+        understood: Understood,
     ) -> tuple[Copy, ...]:
         copies: dict[int, Copy] = {}
+        message_id = understood.message_id
         for recipient, fingerprint in zip(envelope.recipients, fingerprints, strict=False):
             if isinstance(recipient.route, Remote):
                 continue
@@ -111,9 +113,11 @@ class Sealer:
                 envelope.source.peer,
                 envelope.reverse_path,
                 recipient.address,
+                trace=envelope.trace_id,
+                message_id=message_id,
                 content=prepared.content_id.hex(),
                 size=prepared.size,
-                signature=verdict.status,
+                signature=understood.verdict.status,
             )
             key = seal(recipient.route.public_key, prepared.message_key, info)
             taken = envelope.turn if recipient.route.kind is OwnerKind.PATIENT else None

@@ -83,4 +83,5 @@ class WebEdge:
         if self._task is not None:
             await self._task
             self._task = None
+            await self._services.policy.close()
             await self._services.acceptor.close()
