@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import structlog
 
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets, bind
-from server.base.settings import Edge
+from server.base.settings import MailEdge
 from server.identity.accounts import Accounts
 from server.imap.edge import ImapEdge, serve
 from tests.store_world import World
@@ -58,13 +58,13 @@ class Access:
 
 
 @asynccontextmanager
-async def access(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
+async def access(world: World, pki: Path, anchors: TrustAnchors, proxies: Sequence[str] = ()) -> AsyncIterator[Access]:
     """The edge as its process runs it, with an app password for each mailbox of the world."""
     admin = await world.database.pool("admin")
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
     await admin.close()
     passwords = dict(zip(world.owners, made, strict=True))
-    section = Edge(certificate=pki / "server.pem", private_key=pki / "server.key")
+    section = MailEdge(certificate=pki / "server.pem", private_key=pki / "server.key", proxies=list(proxies))
     settings = world.database.settings.model_copy(update={"imap": section})
     context = Context(
         settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -88,13 +88,14 @@ async def post(
     anchors: TrustAnchors,
     role: str = "submission",
     members: dict[str, list[str]] | None = None,
+    proxies: Sequence[str] = (),
 ) -> AsyncIterator[Post]:
     """The edge of a role, as its process runs it, with an app password for each mailbox of the world."""
     admin = await world.database.pool("admin")
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
     await admin.close()
     passwords = dict(zip(world.owners, made, strict=True))
-    section = {"certificate": pki / "server.pem", "private_key": pki / "server.key"}
+    section = {"certificate": pki / "server.pem", "private_key": pki / "server.key", "proxies": list(proxies)}
     trust = Trust(anchors=[pki / "root.pem"], members=members or {})
     given = world.database.settings
     listener = getattr(given, role).model_copy(update=section)

@@ -60,7 +60,7 @@ class Connection(SMTP):
         self._waiter: asyncio.Future[None] | None = None
         self._replies: list[bytes] = []
         self._unread = 0
-        self._paused = False
+        self._reading_paused = False
         self._ended = False  # no more bytes will come
         self._held = 0  # octets of the worker's budget
         self._from_stranger = 0
@@ -94,8 +94,8 @@ class Connection(SMTP):
         self._unread += len(data)
         if not self.identified:
             self._from_stranger += len(data)
-        if self._unread > limits.SMTP_READ_AHEAD and not self._paused:
-            self._paused = True
+        if self._unread > limits.SMTP_READ_AHEAD and not self._reading_paused:
+            self._reading_paused = True
             self._stream().pause_reading()
         self._wake()
 
@@ -256,8 +256,8 @@ class Connection(SMTP):
             self.hang_up(r.TOO_MUCH_BEFORE_SIGN_IN)
             raise Gone
         self._unread = 0
-        if self._paused:
-            self._paused = False
+        if self._reading_paused:
+            self._reading_paused = False
             self._stream().resume_reading()
         self._waiter = self.loop.create_future()
         self._arm()

@@ -3,12 +3,14 @@ them must fail here, before it fails a doctor."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
 
 import aiosmtpd.smtp
 from aiosmtpd.smtp import SMTP, Envelope
 
+from server.smtp import connection, session, transfer
 from server.smtp.session import Session
 from server.smtp.states import VERBS
 
@@ -52,3 +54,18 @@ def test_every_verb_of_the_table_is_a_method_of_ours() -> None:
         method = getattr(Session, f"smtp_{verb}", None)
         assert method is not None, verb
         assert method.__module__.startswith("server."), verb
+
+
+async def test_our_names_are_our_own() -> None:
+    """A name of ours that asyncio or aiosmtpd has is read there: `_paused`, for reading, stopped writing."""
+    theirs = vars(SMTP(None, hostname="here", loop=asyncio.get_running_loop())).keys() | {
+        name for base in SMTP.__mro__ for name in vars(base)
+    }
+    rooms = (session, transfer, connection)
+    ours = {
+        node.attr
+        for room in rooms
+        for node in ast.walk(ast.parse(inspect.getsource(room)))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    assert ours & theirs == {"transport"}
