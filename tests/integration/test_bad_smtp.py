@@ -231,7 +231,7 @@ async def test_chunks_count_against_the_memory_too(world: World, submission: Pos
     assert len(await world.texts(PHARMACY)) == 1
 
 
-async def test_unknown_parameters_are_refused_by_name_of_none(submission: Post) -> None:
+async def test_unknown_parameters_are_refused(submission: Post) -> None:
     client = await raw(submission)
     wrong = ["BY=120;R", "MT-PRIORITY=3", "XFORWARD", "BODY=", "=", "SIZE=-1", "SIZE=1 SIZE=1", "RET=HDRS RET=FULL"]
     sent = "".join(f"MAIL FROM:<{DOCTOR}> {one}\r\n" for one in wrong).encode()

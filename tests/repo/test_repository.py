@@ -152,3 +152,16 @@ def test_scripts_are_sound_and_executable(script: str) -> None:
     shell = path.read_text().splitlines()[0].rpartition("/")[2].removeprefix("env ")
     assert path.stat().st_mode & 0o111
     subprocess.run([shell, "-n", str(path)], check=True)
+
+
+def test_tests_of_the_faults_exist() -> None:
+    """Each test that docs/security.md names beside a fault: the file, and the function where one is named."""
+    named = re.findall(
+        r"`((?:unit|integration|conformance|durability|fuzz)/[^`]+)`", (ROOT / "docs/security.md").read_text()
+    )
+    assert len(named) > 20
+    for one in named:
+        file, _, function = one.partition("::")
+        assert (ROOT / "tests" / file).is_file(), one
+        if function:
+            assert re.search(rf"^(async )?def {function}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), one
