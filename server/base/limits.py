@@ -27,6 +27,7 @@ SMTP_SIGN_IN_SECONDS = 60  # EHLO, STARTTLS and AUTH take a program a second; a 
 SMTP_HANDSHAKE_SECONDS = 20  # TLS over a bad line; OpenSSL needs some milliseconds
 SMTP_SESSIONS = 1_000  # of one worker: some 100 KiB each with TLS, and file descriptors (usual limit 1,024)
 SMTP_STRANGERS = 100  # of one network, until TLS and sign-in tell who they are: a hospital's programs after a power cut
+SMTP_HOLD_SECONDS = 7 * 24 * 3_600  # RFC 4865: "Monday morning" is what people ask for; nobody remembers longer ones
 SMTP_READ_AHEAD = 256 * KIB  # octets that may wait unread in a session before its socket is no longer read
 SMTP_SIGN_INS = 6  # failed AUTH commands of one connection: RFC 4954 §4 asks for 3, clients try each mechanism in turn
 ADDRESS = 254  # RFC 5321 §4.5.3.1.3 less the brackets

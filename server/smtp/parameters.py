@@ -1,5 +1,5 @@
 """Parameters of MAIL and RCPT as values: SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC
-4954), RET, ENVID, NOTIFY and ORCPT (RFC 3461), REQUIRETLS (RFC 8689).
+4954), RET, ENVID, NOTIFY and ORCPT (RFC 3461), REQUIRETLS (RFC 8689), HOLDFOR and HOLDUNTIL (RFC 4865).
 
 What is not known is refused, and so is what is known and malformed: a wish that nobody understood would be a promise.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
+from server.base.limits import SMTP_HOLD_SECONDS
 from server.mail import xtext
 from server.smtp import reply_codes as r
 from server.smtp.replies import Objection
 from server.transport.envelope import Body, Notify, Returned
 
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
+_HOLD_FOR = re.compile(r"[0-9]{1,9}")  # RFC 4865 §4.1, seconds; the moment is RFC 3339's
+_HOLD_UNTIL = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ENVELOPE_ID = 100  # characters: RFC 3461 §4.4
 _ORIGINAL = 500  # RFC 3461 §4.2
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]+")
@@ -34,6 +38,7 @@ class Mail(NamedTuple):
     require_tls: bool = False
     returned: Returned | None = None
     envelope_id: str = ""
+    not_before: datetime | None = None
 
 
 class Rcpt(NamedTuple):
@@ -47,8 +52,11 @@ NOTHING_OF_MAIL = Mail()
 NOTHING_OF_RCPT = Rcpt()
 
 
-def mail(given: Mapping[str, str], max_octets: int) -> Mail:
-    """What the parameters of MAIL say. Raises Objection: UNKNOWN_PARAMETER, SYNTAX, TOO_LARGE."""
+def mail(given: Mapping[str, str], max_octets: int, now: datetime | None = None) -> Mail:
+    """What the parameters of MAIL say; `now` where messages may be given to be held (RFC 4865: at submission).
+
+    Raises Objection: UNKNOWN_PARAMETER, SYNTAX, TOO_LARGE, HELD_TOO_LONG.
+    """
     if not given:
         return NOTHING_OF_MAIL
     read = NOTHING_OF_MAIL
@@ -72,6 +80,10 @@ def mail(given: Mapping[str, str], max_octets: int) -> Mail:
                 read = read._replace(envelope_id=value)
             case "AUTH":
                 pass  # RFC 4954 §5: taken and not believed; who speaks is known better
+            case "HOLDFOR" | "HOLDUNTIL" if now is not None:
+                if read.not_before is not None:  # one of the two
+                    raise Objection(r.SYNTAX)
+                read = read._replace(not_before=_hold(name, value, now))
             case _:
                 raise Objection(r.UNKNOWN_PARAMETER)
     if read.size > max_octets:
@@ -89,6 +101,22 @@ def rcpt(given: Mapping[str, str], *, utf8: bool) -> Rcpt:
     if "ORCPT" in given and not _is_original(original, utf8):
         raise Objection(r.SYNTAX)
     return Rcpt(_notify(given["NOTIFY"]) if "NOTIFY" in given else frozenset(), original)
+
+
+def _hold(name: str, value: str, now: datetime) -> datetime:
+    """Until when the message is held; a moment that has passed holds nothing up."""
+    if not (_HOLD_FOR if name == "HOLDFOR" else _HOLD_UNTIL).fullmatch(value):
+        raise Objection(r.SYNTAX)
+    try:
+        if name == "HOLDFOR":
+            until = now + timedelta(seconds=int(value))
+        else:
+            until = datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Objection(r.SYNTAX) from None
+    if until > now + timedelta(seconds=SMTP_HOLD_SECONDS):
+        raise Objection(r.HELD_TOO_LONG)
+    return until
 
 
 def _notify(value: str) -> frozenset[Notify]:

@@ -78,6 +78,7 @@ NOT_IMPLEMENTED = Reply(502, "5.5.1", "command not implemented")
 BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
 NO_VALID_RECIPIENT = Reply(554, "5.5.1", "no valid recipients")
 BINARY_NEEDS_CHUNKS = Reply(503, "5.5.1", "BODY=BINARYMIME is sent by BDAT")  # RFC 3030 §3
+HELD_TOO_LONG = Reply(501, "5.5.4", "messages are not held for so long; see FUTURERELEASE in the reply to EHLO")
 UNKNOWN_PARAMETER = Reply(555, "5.5.4", "parameter not recognised")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors; closing")
 

@@ -8,9 +8,10 @@ refusal is raised and changes nothing.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final
 
-from server.base import limits
+from server.base import clock, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.metrics import SIGN_INS
 from server.smtp import reply_codes as r
@@ -24,13 +25,14 @@ from server.smtp.transfer import Transfer
 from server.transport.envelope import Body, SourceKind
 from server.trust.members import Peer
 
-# Announced by every EHLO; SIZE, STARTTLS, AUTH and REQUIRETLS depend on the connection. docs/rfc.md holds each.
+# Announced by every EHLO; what follows them depends on the connection. docs/rfc.md holds each.
 EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME")
 LIMITS_EXTENSION: Final = f"LIMITS RCPTMAX={limits.SMTP_RECIPIENTS}"
 SIZE_EXTENSION: Final = "SIZE"
 STARTTLS_EXTENSION: Final = "STARTTLS"
 AUTH_EXTENSION: Final = "AUTH"
 REQUIRETLS_EXTENSION: Final = "REQUIRETLS"
+FUTURERELEASE_EXTENSION: Final = f"FUTURERELEASE {limits.SMTP_HOLD_SECONDS}"
 
 # RFC 5321 §4.1.3, loosely: what a client calls itself goes into Received, so nothing that could end a comment there.
 _HOST = re.compile(r"[\w.:\[\]-]{1,255}")
@@ -78,6 +80,9 @@ class Session(Transfer):
         self._extended = True
         size = f"{SIZE_EXTENSION} {self.service.max_message_bytes}"
         names = [self.hostname, *EXTENSIONS, LIMITS_EXTENSION, size]
+        if self.service.kind is SourceKind.SUBMISSION:
+            latest = clock.now() + timedelta(seconds=limits.SMTP_HOLD_SECONDS)
+            names.append(f"{FUTURERELEASE_EXTENSION} {latest:%Y-%m-%dT%H:%M:%SZ}")
         # RFC 8689 §4.1: there is nothing to require where TLS is not there yet.
         names.append(REQUIRETLS_EXTENSION if self.tls else STARTTLS_EXTENSION)
         if self.tls and self.service.accounts is not None and not self.identified:

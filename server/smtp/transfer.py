@@ -70,7 +70,9 @@ class Transfer(Connection):
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         path = commands.parse(arg or "", "FROM:")
-        said = parameters.mail(self._parameters(path), self.service.max_message_bytes)
+        given = self._parameters(path)
+        now = clock.now() if given and self.service.kind is SourceKind.SUBMISSION else None
+        said = parameters.mail(given, self.service.max_message_bytes, now)
         # RFC 6531 §3.5
         if not (path.address.isascii() or said.utf8):
             raise Objection(r.NEEDS_SMTPUTF8)
@@ -220,6 +222,7 @@ class Transfer(Connection):
             said.body,
             said.utf8,
             said.require_tls,
+            said.not_before,
             turn=content.turn,
             unproven=content.unproven,
         )

@@ -49,7 +49,7 @@ class Done(StrEnum):
     """What became of one recipient."""
 
     DONE = "done"
-    QUEUED = "queued"  # for another operator, or for a mailbox here that is locked or suspended
+    QUEUED = "queued"  # for another operator, for later, or for a mailbox here that is locked or suspended
     BOUNCED = "bounced"  # the mailbox went away since RCPT; the local sender has a DSN
 
 

@@ -67,13 +67,14 @@ class Copy:
 class Item:
     """One message: its copies for mailboxes here, of different owners each, and what leaves for other operators.
 
-    `prepared` is None where nobody is written to here.
+    `prepared` is None where nobody is written to here; `not_before` until when the sender wants it held.
     """
 
     prepared: Prepared | None
     internaldate: datetime
     copies: tuple[Copy, ...]
     outbound: Outbound | None = None
+    not_before: datetime | None = None
 
     @property
     def bytes_inline(self) -> int:
@@ -354,7 +355,7 @@ async def _deliver(
 ) -> list[list[Placed]]:
     """The statement that accepts for mailboxes here."""
     today, window = slots(clock.now().date())
-    here = [(n, item.internaldate, item.prepared) for n, item in enumerate(items) if item.prepared is not None]
+    here = [(n, item, item.prepared) for n, item in enumerate(items) if item.prepared is not None]
     copies = [(n, copy) for n, item in enumerate(items) for copy in item.copies]
     keys = writers([copy.event for _, copy in copies])
     rows = await connection.fetch(
@@ -365,7 +366,7 @@ async def _deliver(
         [prepared.summary for _, _, prepared in here],
         [None if prepared.large else prepared.body for _, _, prepared in here],
         [prepared.content_id if prepared.large else None for _, _, prepared in here],
-        [internaldate for _, internaldate, _ in here],
+        [item.internaldate for _, item, _ in here],
         [n for n, _ in copies],
         [copy.owner_id for _, copy in copies],
         [copy.folder_id for _, copy in copies],
@@ -386,6 +387,7 @@ async def _deliver(
         [copy.event.marks.message for _, copy in copies],
         [copy.event.marks.trace for _, copy in copies],
         [copy.event.marks.party for _, copy in copies],
+        [item.not_before for _, item, _ in here],
     )
     if len(rows) != len(copies):
         raise AssertionError(f"{len(copies)} copies asked, {len(rows)} answered")

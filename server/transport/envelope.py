@@ -85,7 +85,7 @@ class Envelope:
     """`reverse_path` is "" for the null sender (RFC 5321 §4.5.5). `trace_id` is the session's name in logs.
 
     `envelope_id` is ENVID as it was given (xtext); `returned` None when not given; `require_tls` RFC 8689;
-    `not_before` until when another operator's copy is held (RFC 4865). What policy found in the content: `turn` in the
+    `not_before` until when the sender wants it held (RFC 4865). What policy found in the content: `turn` in the
     conversation with a patient; `unproven` domains of From and Sender that the forwarding peer is not listed for.
     """
 

@@ -1,4 +1,5 @@
-"""The local queue: deliveries that could not be made at once, because a folder was locked or a mailbox suspended.
+"""The local queue: deliveries not made at once, because a folder was locked, a mailbox suspended, or the sender wants
+them later (RFC 4865).
 
 Each is one transaction: the message enters the folder and leaves the queue, or a DSN takes its place, or it waits.
 """

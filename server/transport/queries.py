@@ -5,21 +5,22 @@ from __future__ import annotations
 # The one transaction that takes responsibility, for a group of messages, as one statement. One row comes back for each
 # (message, recipient) asked:
 #   done      a row in the folder, with its uid
-#   queued    in the local queue: mailbox suspended, or folder locked or gone since it was judged
+#   queued    in the local queue: held for later, mailbox suspended, or folder locked or gone since it was judged
 #   repeated  this sender sent these bytes to this recipient before, and they were taken then
 #   missing, closed   and then nothing of this message was taken, for no recipient: the caller decides
 #   held      would have been taken but for another recipient of the message that is missing or closed
 # Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
 # $1-$7 messages; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19 today's slot; $20 the slots of five
 # days; $21 fingerprints whose 250 is known to have arrived, to be forgotten; $22-$24 what each copy changes of a
-# patient's right to answer (conversation.turn); $25-$27 by what its event in the trail is found. Of one sender's
-# messages in a group the last word counts.
+# patient's right to answer (conversation.turn); $25-$27 by what its event in the trail is found; $28 until
+# when each message is held. Of one sender's messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
     DELETE FROM accepted WHERE slot = ANY($20::smallint[]) AND fingerprint = ANY($21::bytea[])
 ), messages AS (
-    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[])
-           AS m(n, content_id, size, summary, body, large_id, internaldate)
+    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[],
+                         $28::timestamptz[])
+           AS m(n, content_id, size, summary, body, large_id, internaldate, not_before)
 ), judged AS MATERIALIZED (
     SELECT a.*, o.state, o.kind, s.owner_id IS NOT NULL AS present,
            EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($20::smallint[]) AND x.fingerprint = a.fingerprint
@@ -40,7 +41,7 @@ WITH forgotten AS (
        WHERE x.accepted_at <= now() - interval '5 days'
     RETURNING fingerprint
 ), taken AS MATERIALIZED (
-    SELECT j.*, m.content_id, m.size, m.summary, m.body, m.large_id, m.internaldate
+    SELECT j.*, m.content_id, m.size, m.summary, m.body, m.large_id, m.internaldate, m.not_before
       FROM judged j JOIN fresh USING (fingerprint) JOIN messages m USING (n)
 ), stored AS (
     INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)
@@ -50,11 +51,11 @@ WITH forgotten AS (
     SELECT s.owner_id, s.folder_id FROM folder_state s
      WHERE (s.owner_id, s.folder_id) IN (
            SELECT t.owner_id, t.folder_id FROM taken t JOIN stored USING (owner_id, content_id)
-            WHERE t.state = 'active')
+            WHERE t.state = 'active' AND t.not_before IS NULL)
      ORDER BY s.owner_id, s.folder_id FOR NO KEY UPDATE OF s {skip}
 ), placed AS MATERIALIZED (
     SELECT t.*, row_number() OVER (PARTITION BY t.owner_id, t.folder_id ORDER BY t.position)::int AS place
-      FROM taken t JOIN locked USING (owner_id, folder_id) WHERE t.state = 'active'
+      FROM taken t JOIN locked USING (owner_id, folder_id) WHERE t.state = 'active' AND t.not_before IS NULL
 ), counters AS (
     UPDATE folder_state s
        SET uidnext = s.uidnext + c.n, highestmodseq = s.highestmodseq + 1, messages = s.messages + c.n,
@@ -72,9 +73,10 @@ WITH forgotten AS (
     INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
     SELECT owner_id, folder_id, highestmodseq, 1, int4multirange(int4range(first, first + n)) FROM counters
 ), queued AS (
-    INSERT INTO outgoing (owner_id, kind, content_id, folder_id, internaldate)
-    SELECT t.owner_id, 'local', t.content_id, t.folder_id, t.internaldate FROM taken t
-     WHERE NOT EXISTS (SELECT FROM counters c WHERE c.owner_id = t.owner_id AND c.folder_id = t.folder_id)
+    INSERT INTO outgoing (owner_id, kind, content_id, folder_id, internaldate, not_before)
+    SELECT t.owner_id, 'local', t.content_id, t.folder_id, coalesce(t.not_before, t.internaldate),
+           coalesce(t.not_before, now())
+      FROM taken t WHERE NOT EXISTS (SELECT FROM placed p WHERE p.position = t.position)
 ), writer AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
     SELECT * FROM unnest($16::bytea[], $17::int[], $18::bytea[]) ON CONFLICT (key_id) DO NOTHING

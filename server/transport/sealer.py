@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
@@ -75,7 +76,7 @@ class Sealer:
             copies = self._copies(envelope, prepared, fingerprints, understood)
         if envelope.remote:
             outbound = self._outbound(envelope, data, fingerprints[-1], understood)
-        return Item(prepared, envelope.received_at, copies, outbound), verdict
+        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before), verdict
 
     def _outbound(self, envelope: Envelope, data: bytes, fingerprint: bytes, understood: Understood) -> Outbound:
         """What leaves: the bytes as they came under one Received line (RFC 5321 §4.4)."""
@@ -198,8 +199,10 @@ class Sealer:
             for recipient in asked
         ]
         once = hmac.digest(self._edge.fingerprint, b"receipt\0" + b"".join(fingerprints), "sha256")
-        at = envelope.received_at
-        return self.notice(sender, statuses, returned, at, at, envelope_id=envelope.envelope_id, fingerprint=once)
+        at, then = envelope.received_at, envelope.not_before or envelope.received_at
+        told = self.notice(sender, statuses, returned, at, then, envelope_id=envelope.envelope_id, fingerprint=once)
+        # What is held is told of when it comes.
+        return replace(told, not_before=envelope.not_before)
 
 
 def gone(lost: Mapping[str, Reason]) -> list[RecipientStatus]:
