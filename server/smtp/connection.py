@@ -149,6 +149,8 @@ class Connection(SMTP):
 
     def _is_crowd(self) -> bool:
         """Whether too many that are nobody yet come from where this one does."""
+        if len(self.service.sessions) <= limits.SMTP_STRANGERS:
+            return False
         strangers = (one for one in self.service.sessions if not one.identified and one.network == self.network)
         return sum(1 for _ in strangers) > limits.SMTP_STRANGERS
 

@@ -186,6 +186,14 @@ async def test_what_a_listed_operator_may_bring_comes(world: World, relay: Post,
     assert len(await world.texts(PHARMACY)) == 2
 
 
+async def test_a_listed_operator_holds_nothing_here(relay: Post) -> None:
+    """RFC 4865 is for submission: an operator that wants a message later sends it later."""
+    client = await relay.client(certificate="organisation")
+    assert "futurerelease" not in client.smtp.esmtp_features
+    assert (await client.say(f"MAIL FROM:<{PEER}> HOLDFOR=60"))[0] == 555
+    await client.close()
+
+
 async def test_nothing_is_relayed(world: World, relay: Post, pki: Path) -> None:
     for recipient in ("someone@autre.fr", f"someone@{PEER_DOMAIN}", f"a%autre.fr@{DOMAIN}", f'"a@autre.fr"@{DOMAIN}'):
         status, said = await swaks(relay, "--tls", *certificate(pki), "--to", recipient)
