@@ -45,6 +45,7 @@ class Manner(StrEnum):
     TEMPORARY = "451"
     PERMANENT = "554"
     NONSENSE = "nonsense"
+    SILENT = "silent"  # says and reads nothing more, and stays
 
 
 class _Ended(Exception):
@@ -69,8 +70,8 @@ class Told:
 
     clear: list[bytes] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
-    content: bytes = b""
-    accepted: bool = False
+    content: bytes = b""  # of its last message
+    accepted: list[bytes] = field(default_factory=list)
 
 
 class DyingPeer:
@@ -78,7 +79,7 @@ class DyingPeer:
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext, script: Script) -> None:
         self.connections: list[Told] = []
-        self._tls, self._script = tls, script
+        self._tls, self._script, self._over = tls, script, threading.Event()
         self._listener = socket.create_server((host, port), backlog=20)
         self._threads: list[threading.Thread] = []
         self._main = threading.Thread(target=self._listen, name=f"peer-{host}")
@@ -87,9 +88,10 @@ class DyingPeer:
     @property
     def accepted(self) -> list[bytes]:
         """The contents that were answered positively."""
-        return [told.content for told in self.connections if told.accepted]
+        return [content for told in self.connections for content in told.accepted]
 
     def close(self) -> None:
+        self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._main.join()
@@ -111,16 +113,24 @@ class DyingPeer:
 
     def _serve(self, connection: socket.socket, told: Told, dies: bool) -> None:
         connection.settimeout(SECONDS)
-        dialogue = _Dialogue(connection, self._tls, self._script, told, dies)
+        dialogue = _Dialogue(connection, self._tls, self._script, told, dies, self._over)
         with contextlib.suppress(_Ended, OSError):
             dialogue.play()
         dialogue.end()
 
 
 class _Dialogue:
-    def __init__(self, connection: socket.socket, tls: ssl.SSLContext, script: Script, told: Told, dies: bool) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        tls: ssl.SSLContext,
+        script: Script,
+        told: Told,
+        dies: bool,
+        over: threading.Event,
+    ) -> None:
         self._socket, self._tls, self._script, self._told = connection, tls, script, told
-        self._dies = dies
+        self._dies, self._over = dies, over
         self._buffer = b""
         self._secure = False
 
@@ -186,7 +196,7 @@ class _Dialogue:
             self._take(lambda: len(self._buffer) >= size)
             self._told.content, self._buffer = self._buffer[:size], self._buffer[size:]
         if self._reply(Point.RECEIVED, b"250 2.0.0 taken"):
-            self._told.accepted = True
+            self._told.accepted.append(self._told.content)
             self._at(Point.ACCEPTED)
 
     def _line(self) -> bytes:
@@ -229,6 +239,8 @@ class _Dialogue:
         """Die here, if this is the place."""
         if not self._dies or self._script.point is not point:
             return
+        if self._script.manner is Manner.SILENT:
+            self._over.wait()
         if self._script.manner is Manner.RESET:
             # RFC 9293 §3.5.3: with no time to linger, closing sends a reset.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -147,6 +147,14 @@ class Street:
             if kind_of(command) == "sender":
                 kill(pid)
 
+    def peak(self) -> int:
+        """Octets of memory that the sender's process had at most."""
+        assert self.served.process is not None
+        family = tree(self.served.process.pid)
+        (pid,) = [pid for pid, command in family.items() if kind_of(command) == "sender"]
+        (line,) = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
     async def execute(self, statement: str) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(EmbeddedPostgres(self.served.home).dsn())
         try:
@@ -249,3 +257,17 @@ def test_dns_that_says_nothing_defers_and_dns_that_says_no_fails(street: Street)
     }
     waiting = street.waiting()
     assert [waiting[DNS[name]][1] for name in ("silent", "failing", "refused")] == ["4.4.3", "4.4.3", "4.4.1"]
+
+
+def test_a_large_message_is_never_whole_in_the_senders_memory(street: Street) -> None:
+    """Read, opened and sent a part at a time: its peak grows by far less than the message."""
+    before = street.peak()
+    data = letter(street.served.doctor, f"dr@{DOMAINS['in order']}", "Volumineux") + (b"x" * 76 + b"\r\n") * 240_000
+    with street.served.submission(street.served.doctor) as client:
+        client.sendmail(street.served.doctor, [f"dr@{DOMAINS['in order']}"], data)
+    peer = street.peers["in order"]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not any(content.endswith(data) for content in peer.accepted):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert street.peak() - before < len(data) // 4

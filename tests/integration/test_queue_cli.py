@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -154,8 +155,9 @@ async def test_each_order_is_in_the_trail(office: Office) -> None:
     assert {one["order"] for one in told} == {"hold", "retry", "release", "cancel", "bounce"}
     assert {one["actor"] for one in told} == {"operator"}
     assert all(name.startswith("p-") for one in told for name in one["to"])
-    sent = [one.detail["outcome"] for one in await office.trail() if one.kind == "message-sent"]
-    assert sorted(sent) == ["delivered", "delivered", "failed"]
+    sent = [one.detail["outcome"] for one in await office.trail() if "outcome" in one.detail]
+    assert Counter(sent) >= Counter(delivered=2, failed=1)
+    assert set(sent) == {"delivered", "failed", "deferred"}
 
 
 def test_what_cannot_be_done_is_said_kindly(office: Office) -> None:
