@@ -174,3 +174,4 @@ async def way_out(world: World, folder: Path, resolver: str = "") -> AsyncIterat
                 await made.kill(sender)
             for pool in made.pools:
                 pool.terminate()
+            await asyncio.to_thread(stack.close)  # while this loop closes what the sender left

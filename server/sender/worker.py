@@ -118,6 +118,7 @@ class Sender:
 
     async def close(self) -> None:
         """End all that is left, now."""
+        self._draining = True
         for task in (*self._links, *self._loops):
             task.cancel()
         await asyncio.gather(*self._links, *self._loops, return_exceptions=True)
