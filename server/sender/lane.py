@@ -18,7 +18,7 @@ from server.sender.mx import Exchangers, NoHost
 from server.sender.schedule import back_off
 from server.sender.work import Work
 
-CONNECTIONS = 4  # to one domain: Postfix refuses more than some from one client, and four fill a line
+CONNECTIONS = 8  # to one domain: each waits for what it delivered to be written, and Postfix takes 50 of a client
 BACKLOG = 200  # works in hand a domain; past it the lease leaves the domain to later or to other workers
 REUSED = 100  # messages over one connection; then a new one shares the peer's load anew
 IDLE_SECONDS = 5.0  # an open connection waits so long for more

@@ -5,6 +5,8 @@ Invariants:
   ran out makes the row due again, known as of unsure end.
 - A peer is only who the trust space lists for the domain, by certificate; a domain that is not in it waits.
 - What was answered positively leaves the queue; whatever happens to this process, nothing leaves it otherwise.
+- A connection says nothing more, not even QUIT, before what it delivered is written: until then a receiver like ours
+  knows a repeat as one (transport/accept.py), so that a worker killed at any point doubles nothing there.
 - A domain has connections and work in hand of its own (lane.py), and content is opened only once a connection is there,
   a part at a time: peers that are dead or slow hold neither memory nor time that another domain's mail would need.
 """
@@ -74,9 +76,11 @@ class Sender:
         self._held: set[tuple[bytes, int]] = set()  # rows leased and not settled
         self._unsent: deque[tuple[Work, Outcome]] = deque()  # decided without a word to the peer
         self._tried: list[Tried] = []
+        self._added = 0  # of all that was ever tried
+        self._written = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # until so many are written
         self._short = asyncio.Event()
         self._to_settle = asyncio.Event()
-        self._all_settled = asyncio.Event()
         self._draining = False
         self._links: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -109,12 +113,10 @@ class Sender:
         await self._give_back(untried)
         if self._links:
             await asyncio.wait(self._links, timeout=max(0.0, deadline - clock.monotonic()))
-        if self._tried:
-            self._all_settled.clear()
-            try:
-                await asyncio.wait_for(self._all_settled.wait(), max(0.0, deadline - clock.monotonic()))
-            except TimeoutError:
-                self._log.warning("sent_and_not_settled", recipients=len(self._tried))
+        try:
+            await asyncio.wait_for(self._settled(), max(0.0, deadline - clock.monotonic()))
+        except TimeoutError:
+            self._log.warning("sent_and_not_settled", recipients=len(self._tried))
 
     async def close(self) -> None:
         """End all that is left, now."""
@@ -241,11 +243,12 @@ class Sender:
                 if link is None or not link.usable or link.sent >= REUSED:
                     if link is not None:
                         await link.quit()
-                    link = None
+                        link = None
                     link = await lane.connect(self._exchangers, self._open_link)
                 self._staff(lane)
                 try:
                     await self._send(link, work)
+                    await self._settled()
                 except TryLater as error:  # of the database: its content could not be read now
                     self._log.warning("sender_waits", task="content", error=error)
                     lane.works.appendleft(work)
@@ -255,6 +258,10 @@ class Sender:
             works = [*([work] if work else []), *lane.works]
             lane.works.clear()
             self._unsent.extend((one, error.outcome) for one in works)
+        except asyncio.CancelledError:
+            if link is not None:
+                link.abort()
+            raise
         except Exception as error:  # one lane's trouble is not another's
             self._log.error("lane_failed", domain=lane.domain, error=error)
             if work is not None:  # due again, as of unsure end, when its lease runs out
@@ -331,23 +338,36 @@ class Sender:
         return False
 
     def _add(self, tried: Iterable[Tried]) -> None:
+        before = len(self._tried)
         self._tried.extend(tried)
+        self._added += len(self._tried) - before
         self._to_settle.set()
+
+    async def _settled(self) -> None:
+        """Wait until all that was tried so far is written."""
+        if self._written < self._added:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append((self._added, waiter))
+            await waiter
 
     async def _settle(self) -> bool:
         """Write what was tried, together; it stays in hand until it is written."""
         await self._to_settle.wait()
         batch = self._tried[:SETTLED]
-        for settled in await self._written(batch):
+        for settled in await self._write(batch):
             self._told(settled)
         del self._tried[: len(batch)]
         if not self._tried:
             self._to_settle.clear()
-            self._all_settled.set()
         self._held.difference_update((one.work.queue_id, one.due.number) for one in batch)
+        self._written += len(batch)
+        while self._waiting and self._waiting[0][0] <= self._written:
+            _, waiter = self._waiting.popleft()
+            if not waiter.done():  # its connection was cancelled
+                waiter.set_result(None)
         return True
 
-    async def _written(self, batch: Sequence[Tried]) -> list[Settled]:
+    async def _write(self, batch: Sequence[Tried]) -> list[Settled]:
         """Raises TryLater. One that cannot be written as it is harms no other, and leaves without a notification."""
         try:
             async with connection(self._pool) as acquired:
@@ -357,7 +377,7 @@ class Sender:
         except Exception as error:
             self._log.error("settle_failed", recipients=len(batch), error=error)
         if len(batch) > 1:
-            return [settled for one in batch for settled in await self._written([one])]
+            return [settled for one in batch for settled in await self._write([one])]
         async with connection(self._pool) as acquired:
             return [await self._settler.settle(acquired, batch, clock.now(), silent=True)]
 

@@ -3,16 +3,20 @@ after a worker died."""
 
 from __future__ import annotations
 
+import asyncio
 import email
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.base import clock
+from server.sender.lane import CONNECTIONS
+from server.sender.settle import Settled, Settler
 from server.transport.envelope import Notify, Returned
 from tests.dying_peer import Manner, Point, Script
 from tests.store_world import DOCTOR, PHARMACY, World, message
@@ -214,8 +218,8 @@ async def test_dead_and_slow_peers_hold_up_nobody_else(out: WayOut) -> None:
     rows = await out.rows_are(lambda rows: not [row for row in rows if row["domain"] == good])
     assert len(rows) == 1_000
     assert {row["last_status"] for row in rows} == {""}, "no attempt of theirs has ended"
-    assert len(out.peers[good].connections) <= 4, "one connection takes many messages"
-    assert all(len(out.peers[one].connections) <= 4 for one in slow)
+    assert len(out.peers[good].connections) <= CONNECTIONS, "one connection takes many messages"
+    assert all(len(out.peers[one].connections) <= CONNECTIONS for one in slow)
 
 
 async def test_a_domain_that_is_down_is_asked_once_for_all_its_mail(out: WayOut) -> None:
@@ -267,10 +271,10 @@ async def test_a_worker_that_stops_gives_back_what_it_did_not_try(out: WayOut) -
     for number in range(20):
         await out.write(where, number=number)
     sender = await out.start()
-    await out.until(lambda: len(out.peers[where].connections) == 4)
+    await out.until(lambda: len(out.peers[where].connections) == CONNECTIONS)
     await out.stop(sender)
     rows = await out.rows()
-    assert Counter(row["leased_by"] is None for row in rows) == {True: 16, False: 4}
+    assert Counter(row["leased_by"] is None for row in rows) == {True: 20 - CONNECTIONS, False: CONNECTIONS}
     assert {row["attempts"] for row in rows if row["leased_by"] is None} == {0}
 
 
@@ -310,3 +314,28 @@ async def test_a_name_server_that_is_silent_defers(out: WayOut) -> None:
     await out.start()
     (row,) = await out.rows_are(lambda rows: rows[0]["last_status"])
     assert row["last_status"] == "4.4.3"
+
+
+async def test_nothing_more_is_said_before_what_was_delivered_is_written(
+    out: WayOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver like ours forgets that it has a message once its client goes on, so until then it must not."""
+    where = out.peer(1)
+    written = asyncio.Event()
+    settle = Settler.settle
+
+    async def late(*given: Any, **named: Any) -> Settled:
+        await written.wait()
+        return await settle(*given, **named)
+
+    monkeypatch.setattr(Settler, "settle", late)
+    for number in range(3 * CONNECTIONS):
+        await out.write(where, number=number)
+    await out.start()
+    await out.until(lambda: len(out.peers[where].accepted) >= CONNECTIONS)
+    await asyncio.sleep(0.5)  # time in which a hasty one would have gone on
+    assert [len(told.accepted) for told in out.peers[where].connections] == [1] * CONNECTIONS
+    assert not [line for told in out.peers[where].connections for line in told.lines[4:]]
+    written.set()
+    await out.empty()
+    assert len(out.peers[where].accepted) == 3 * CONNECTIONS
