@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import smtplib
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from crypto.smime.sign import sign_detached
 from server.base import clock
 from tests.operators import ARRIVES_SECONDS, Operators, arrived, operators
 from tests.postfix import CLOSED, Postfix
-from tests.serving import Served
+from tests.serving import Served, caducee
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,26 @@ def clear(sender: Party) -> None:
     client.store("1:*", "+FLAGS", "\\Deleted")
     client.expunge()
     client.logout()
+
+
+def test_the_trail_tells_what_became_of_a_message_elsewhere(space: Operators) -> None:
+    sender, there = party(space, 1), party(space, 3)
+    assert isinstance(sender.operator, Served)
+    nobody = f"personne@{there.operator.domain}"
+    sender.send([there.address, nobody], letter(sender.address, there.address, "Suivi"))
+    there.arrived("Suivi")
+    deadline = time.monotonic() + ARRIVES_SECONDS
+    while len(events := json.loads(caducee("trace", "Suivi@test", "--json", home=sender.operator.home))) < 3:
+        assert time.monotonic() < deadline, events
+        time.sleep(0.2)
+    assert {(one["event"], one.get("outcome")) for one in events} == {
+        ("message-queued", None),
+        ("message-sent", "delivered"),
+        ("message-failed", "failed"),
+    }
+    (failed,) = json.loads(caducee("trace", nobody, "--since", "1h", "--json", home=sender.operator.home))[-1:]
+    assert (failed["event"], failed["status"]) == ("message-failed", "5.1.1")
+    clear(sender)
 
 
 def test_a_domain_outside_the_trust_space_has_no_way(space: Operators) -> None:
