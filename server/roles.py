@@ -28,6 +28,7 @@ from crypto.keyring import Keyring
 from crypto.queue_secret import QueueSecret
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Running, Sockets, bind
+from server.audit.indicators import Indicators
 from server.base import clock, health, log
 from server.base.processes import die_with
 from server.base.seal import Allowed, Sealed, code, seal
@@ -131,12 +132,14 @@ async def _serve(prepared: Prepared, role: str, worker: int, sealed: Sealed, log
     if not starting.done():
         starting.cancel()
         return
-    context, running, answering = await starting
+    context, running, answering, indicators = await starting
     logger.info("serving", ports=prepared.sockets.ports, seal=str(sealed))
     await stopping
     context.health.serving = False
     await running.drain(clock.monotonic() + DRAIN_SECONDS)
     await running.close()
+    if indicators is not None:
+        await indicators.close()
     answering.close()
     context.pool.terminate()
     logger.info("stopped")
@@ -144,7 +147,7 @@ async def _serve(prepared: Prepared, role: str, worker: int, sealed: Sealed, log
 
 async def _start(
     prepared: Prepared, role: str, worker: int, sealed: Sealed, logger: Any
-) -> tuple[Context, Running, asyncio.Server]:
+) -> tuple[Context, Running, asyncio.Server, Indicators | None]:
     state = health.Health(notes={"seal": str(sealed), "role": role})
     answering = await health.serve(state, prepared.health)
     database = await pool.connect(prepared.settings, role, prepared.way)
@@ -161,12 +164,15 @@ async def _start(
         anchors=prepared.anchors,
         queue_secret=prepared.queue_secret,
     )
+    indicators = Indicators(database) if prepared.edge is not None else None
     running = await prepared.serve(context, prepared.sockets)
+    if indicators is not None:
+        indicators.start()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     state.serving = True
-    return context, running, answering
+    return context, running, answering, indicators
 
 
 def run(settings: Settings, role: str, worker: int = 0) -> int:

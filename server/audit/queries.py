@@ -37,3 +37,22 @@ OF_OWNER_SINCE = (
 OF_MESSAGE = _READ + " WHERE a.message = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"
 OF_TRACE = _READ + " WHERE a.trace = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"
 OF_PARTY = _READ + " WHERE a.party = $1 AND a.recorded_at >= $2 ORDER BY a.audit_id DESC LIMIT $3"
+
+# Indicators: what is new since a process last told, added to the day ($1) in one order; the sums of some days; and the
+# mailboxes there were before a day.
+ADD_INDICATORS = """
+INSERT INTO indicator AS i (day, name, kind, count)
+SELECT $1, name, kind, count FROM unnest($2::text[], $3::text[], $4::bigint[]) AS n(name, kind, count)
+ ORDER BY name, kind
+ON CONFLICT (day, name, kind) DO UPDATE SET count = i.count + excluded.count
+"""
+INDICATORS = """
+SELECT name, kind, sum(count)::bigint AS count FROM indicator WHERE day >= $1 AND day < $2 GROUP BY name, kind
+"""
+MAILBOXES = """
+SELECT o.kind, count(*)::int AS mailboxes, (count(*) FILTER (WHERE o.unlisted))::int AS unlisted FROM owner o
+ WHERE o.state <> 'spare' AND o.created_at < $1::date
+   AND EXISTS (SELECT FROM address a WHERE a.owner_id = o.owner_id
+                  AND (a.closed_at IS NULL OR a.closed_at >= $1::date))
+ GROUP BY o.kind
+"""

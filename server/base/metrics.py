@@ -15,3 +15,7 @@ ALARMS = Counter("caducee_alarms_total", "Volumes out of the usual", ["kind"])
 SESSIONS = Gauge("caducee_sessions", "Connections open now", ["edge"])
 SIGN_INS = Counter("caducee_sign_ins_total", "Sign-ins by outcome", ["edge", "outcome"])
 REWRAPPED = Counter("caducee_keys_rewrapped_total", "Message keys re-wrapped with their mailbox's symmetric key")
+CARRIED = Counter("caducee_carried_total", "Messages sent or received, by type of mailbox", ["way", "mailbox"])
+CONNECTIONS = Counter(
+    "caducee_connections_total", "Sign-ins that succeeded, by type of mailbox", ["protocol", "mailbox"]
+)

@@ -38,16 +38,22 @@ def set_(
     open_to_patients: Annotated[
         bool | None, typer.Option(help="Whether patients may write first: a pharmacy's ORG mailbox.")
     ] = None,
+    unlisted: Annotated[
+        bool | None,
+        typer.Option("--unlisted/--listed", help="Whether the directory leaves the address out (liste rouge)."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a mailbox's room, or open it to patients."""
+    """Change a mailbox's room, open it to patients, or keep it out of the directory."""
     room = None if quota is None else _octets(quota)
 
     def changed(terms: Terms) -> Terms:
         if quota is not None:
             terms = replace(terms, quota_bytes=room)
-        return terms if open_to_patients is None else replace(terms, open_to_patients=open_to_patients)
+        if open_to_patients is not None:
+            terms = replace(terms, open_to_patients=open_to_patients)
+        return terms if unlisted is None else replace(terms, unlisted=unlisted)
 
     _change(address, changed, home, as_json)
 
@@ -95,6 +101,8 @@ def _answer(address: str, now: Standing, usual_quota: int, as_json: bool) -> Non
     out.print("refuses messages" if now.terms.refuses_mail else "takes messages")
     if now.terms.open_to_patients:
         out.print("patients may write first")
+    if now.terms.unlisted:
+        out.print("not to be published in the directory")
 
 
 def _octets(quota: str) -> int | None:

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.base.errors import Reason, Refused
+from server.base.metrics import CONNECTIONS
 from server.imap import fetch_lines
 from server.imap.budget import Budget
 from server.imap.capabilities import Phase, capabilities
@@ -118,6 +119,7 @@ class Session:
         self._mailbox = await self.services.store.open(principal.owner_id)
         self.principal = principal
         self.state = State.AUTHENTICATED
+        CONNECTIONS.labels("imap", principal.kind).inc()
 
     def enter(self, selected: Selected) -> None:
         self.selected = selected

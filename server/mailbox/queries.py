@@ -28,11 +28,13 @@ CLOSE_OWNER = "UPDATE owner SET state = 'closed' WHERE owner_id = $1 AND state <
 CLOSE_ADDRESSES = "UPDATE address SET closed_at = now() WHERE owner_id = $1 AND closed_at IS NULL"
 # On which terms a mailbox takes mail, and how full it is.
 TERMS = """
-SELECT kind, state, quota_bytes, refuses_mail, open_to_patients,
+SELECT kind, state, quota_bytes, refuses_mail, open_to_patients, unlisted,
        (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = o.owner_id) AS used
   FROM owner o WHERE owner_id = $1 AND state <> 'spare'
 """
-SET_TERMS = "UPDATE owner SET quota_bytes = $2, refuses_mail = $3, open_to_patients = $4 WHERE owner_id = $1"
+SET_TERMS = """
+UPDATE owner SET quota_bytes = $2, refuses_mail = $3, open_to_patients = $4, unlisted = $5 WHERE owner_id = $1
+"""
 COUNT_SPARE = "SELECT count(*) FROM owner WHERE state = 'spare'"
 TAKE_SPARE = "SELECT owner_id, public_key FROM take_spare_owner()"
 NAME_SPARE = "SELECT name_spare_owner($1, $2, $3, $4)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import asyncpg
 
@@ -15,11 +15,14 @@ from server.mailbox.model import OwnerKind, OwnerState
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`quota_bytes`: None for the setting's, 0 for no limit. `refuses_mail`: the holder's opposition is recorded."""
+    """`quota_bytes`: None for the setting's, 0 for no limit. `refuses_mail`: the holder's opposition is recorded.
+    `unlisted`: the address is not to be published (liste rouge).
+    """
 
     quota_bytes: int | None
     refuses_mail: bool
     open_to_patients: bool
+    unlisted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ async def standing(connection: asyncpg.Connection, owner_id: int) -> Standing:
     row = await connection.fetchrow(queries.TERMS, owner_id)
     if row is None:
         raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
-    terms = Terms(row["quota_bytes"], row["refuses_mail"], row["open_to_patients"])
+    terms = Terms(row["quota_bytes"], row["refuses_mail"], row["open_to_patients"], row["unlisted"])
     return Standing(OwnerKind(row["kind"]), OwnerState(row["state"]), int(row["used"] or 0), terms)
 
 
@@ -49,7 +52,5 @@ async def change(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, 
         before = await standing(connection, owner_id)
         if terms.open_to_patients and before.kind is not OwnerKind.ORG:
             raise Refused(Reason.NOT_ALLOWED, "Only a mailbox of type ORG, a pharmacy's, can be open to patients.")
-        await connection.execute(
-            queries.SET_TERMS, owner_id, terms.quota_bytes, terms.refuses_mail, terms.open_to_patients
-        )
+        await connection.execute(queries.SET_TERMS, owner_id, *astuple(terms))
         await Audit(edge).terms_changed(connection, actor, owner_id, asdict(before.terms), asdict(terms))

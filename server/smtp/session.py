@@ -13,7 +13,7 @@ from typing import Final
 
 from server.base import clock, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
-from server.base.metrics import SIGN_INS
+from server.base.metrics import CONNECTIONS, SIGN_INS
 from server.smtp import reply_codes as r
 from server.smtp import sasl
 from server.smtp.connection import Gone
@@ -129,10 +129,12 @@ class Session(Transfer):
         except ProtocolViolation as error:
             raise Objection(r.AUTH_MALFORMED if error.reason is Reason.MALFORMED else reply_to(error)) from error
         try:
-            self._who = await self.service.accounts.app_password(given.address, given.password, self.ip)
+            principal = await self.service.accounts.app_password(given.address, given.password, self.ip)
         except (Refused, TryLater) as error:
             self._sign_in_refused(given.address, error)
         SIGN_INS.labels("submission", "ok").inc()
+        CONNECTIONS.labels("submission", principal.kind).inc()
+        self._who = principal
         self.identified = True
         self.say(r.SIGNED_IN)
 

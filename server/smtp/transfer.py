@@ -247,7 +247,7 @@ class Transfer(Connection):
         protocol = "UTF8SMTPS" if wide else "ESMTPS"
         who = self._speaker
         if isinstance(who, Principal):
-            return Source(SourceKind.SUBMISSION, who.address, name, who.owner_id, tls, protocol + "A")
+            return Source(SourceKind.SUBMISSION, who.address, name, who.owner_id, tls, protocol + "A", who.kind)
         return Source(SourceKind.RELAY, who.text, name, None, tls, protocol)
 
     @property

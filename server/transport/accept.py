@@ -33,7 +33,7 @@ from server.mailbox.content import LARGE_BODY, write_pieces
 from server.mailbox.feed import Announcer
 from server.mailbox.model import Route
 from server.mailbox.trouble import connection
-from server.transport import queries, queued
+from server.transport import carried, queries, queued
 from server.transport.commit import LOST, Committer, Item, Placed, slots
 from server.transport.envelope import Envelope, Notify, Recipient, Remote
 from server.transport.refusals import Refusal, Refusals
@@ -78,6 +78,7 @@ class Acceptor:
         self._edge = edge
         self._audit = Audit(edge)
         self._local_domains = settings.local_domains
+        self._patient_domains = settings.patient_domains
         self._sealer = Sealer(edge, self._audit, anchors, settings)
         self._committer = Committer(pool, self._audit)
         self._announcer = Announcer(pool)
@@ -113,6 +114,7 @@ class Acceptor:
         metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
         if not accepted.repeated:
             self._volume.accepted(envelope)
+            carried.count(envelope, self._patient_domains)
         return accepted
 
     def _note(self, envelope: Envelope, data: bytes, refusal: Refused) -> None:

@@ -23,7 +23,8 @@ class Source:
 
     `peer` is the same text for every connection of the same client (the signed-in address, or the subject of the peer's
     certificate): it is part of the fingerprint that finds a repeat. `name` is what Received says after "from"
-    ("poste.cabinet.fr ([192.0.2.1])"); `protocol` its "with" word (RFC 3848: ESMTPSA, ESMTPS); `tls` a comment or "".
+    ("poste.cabinet.fr ([192.0.2.1])"); `protocol` its "with" word (RFC 3848: ESMTPSA, ESMTPS); `tls` a comment or "";
+    `mailbox` the kind of the mailbox that wrote, where it is ours.
     """
 
     kind: SourceKind
@@ -32,6 +33,7 @@ class Source:
     principal: int | None = None
     tls: str = ""
     protocol: str = "ESMTPS"
+    mailbox: str = ""
 
 
 class Notify(StrEnum):

@@ -18,7 +18,7 @@ from server.base.limits import ADDRESS
 from server.identity.sessions import queries
 from server.identity.sessions.model import SignIn
 from server.mail.addresses import normalise
-from server.mailbox.model import Identity, OwnerState
+from server.mailbox.model import Identity, OwnerState, Route
 from server.mailbox.routes import routes
 from server.mailbox.trouble import connection
 from server.web.language import WORDS
@@ -77,7 +77,7 @@ async def sign_in(request: Request) -> Response:
         say = WORDS[language_of(request)].say
         error = say("Aucune boîte ouverte n’a cette adresse ici. Vérifiez ce que vous avez saisi, puis recommencez.")
         return await _sign_in_page(request, status=403, error=error, address=given[:ADDRESS])
-    return await _welcome(request, route.owner_id, SignIn.DEVELOPMENT, address)
+    return await _welcome(request, route, SignIn.DEVELOPMENT, address)
 
 
 @router.post("/deconnexion")
@@ -92,15 +92,16 @@ async def sign_out(request: Request, visitor: Visitor = Depends(signed_in)) -> R
     return response
 
 
-async def _welcome(request: Request, owner_id: int, how: SignIn, address: str) -> Response:
+async def _welcome(request: Request, route: Route, how: SignIn, address: str) -> Response:
     """Open the session of somebody whose identity `how` has just proved."""
     room = services(request)
     agent = request.headers.get("user-agent", "")
-    opened = await room.sessions.open(owner_id, how, agent, request.cookies.get(SESSION_COOKIE))
+    opened = await room.sessions.open(route.owner_id, how, agent, request.cookies.get(SESSION_COOKIE))
     network = request.client.host if request.client else ""
     async with connection(room.pool) as acquired:
-        await room.audit.signed_in(acquired, address, owner_id, "web", how, network)
+        await room.audit.signed_in(acquired, address, route.owner_id, "web", how, network)
     metrics.SIGN_INS.labels("web", "accepted").inc()
+    metrics.CONNECTIONS.labels("web", route.kind).inc()
     response = RedirectResponse("/messages", 303)
     keep_session(response, opened)
     response.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")

@@ -96,7 +96,13 @@ async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: s
     envelope = Envelope(
         reverse_path=principal.address,
         recipients=recipients,
-        source=Source(SourceKind.WEB, principal.address, principal=principal.owner_id, protocol="HTTPS"),
+        source=Source(
+            SourceKind.WEB,
+            principal.address,
+            principal=principal.owner_id,
+            protocol="HTTPS",
+            mailbox=principal.kind,
+        ),
         received_at=clock.now(),
         trace_id=trace_id(),
         turn=content.turn,
