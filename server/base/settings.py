@@ -41,9 +41,17 @@ class Edge(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535, description="STARTTLS (HTTPS for web); 0 picks a free port")
     tls_port: int = Field(default=0, ge=0, le=65535, description="implicit TLS; 0 picks a free port")
+    name: str = Field(default="", description="host name that others reach it by; the domain when empty")
     workers: int = Field(default=1, ge=1, le=64)
     certificate: Path = Path("pki/server.pem")
     private_key: Path = Path("pki/server.key")
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if value and not DOMAIN.fullmatch(value):
+            raise ValueError('a host name in lower case without a final dot, like "mail.msg.exemple.fr"')
+        return value
 
 
 class MailEdge(Edge):

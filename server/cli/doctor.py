@@ -109,6 +109,7 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
         if pair not in seen:
             seen.add(pair)
             yield _certificate(role, *pair)
+        yield from _name(role, section.name or settings.domain, pair[0])
 
 
 def _certificate(role: str, certificate_file: Path, key_file: Path) -> Finding:
@@ -126,6 +127,27 @@ def _certificate(role: str, certificate_file: Path, key_file: Path) -> Finding:
         return Finding(Level.BAD, about, f"{certificate_file} has expired.", "Renew it.")
     level = Level.WARNING if left < EXPIRY_WARNING else Level.GOOD
     return Finding(level, about, f"{certificate_file.name} is valid for {left.days} more days.")
+
+
+def _name(role: str, name: str, certificate_file: Path) -> Iterator[Finding]:
+    """What clients are told to ask for must be in the certificate (RFC 9525 §6.3); operators go by the subject."""
+    if role == "relay":
+        return
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = set(extension.value.get_values_for_type(x509.DNSName))
+    except (OSError, ValueError):  # told by _certificate
+        return
+    except x509.ExtensionNotFound:
+        names = set()
+    if not names & {name, f"*.{name.partition('.')[2]}"}:
+        yield Finding(
+            Level.WARNING,
+            f"certificate of {role}",
+            f"{certificate_file.name} is not for {name}, the name that programs are told.",
+            f"Set {role}.name to a name in it, or renew it.",
+        )
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

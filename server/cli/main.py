@@ -11,7 +11,7 @@ from rich.markup import escape
 from crypto.errors import CryptoError
 from server.base.errors import CaduceeError
 from server.base.settings import HOME_VARIABLE, SettingsError
-from server.cli import database, directory, indicators, mailbox, operate, queue, terms, trace
+from server.cli import database, directory, dns, indicators, mailbox, operate, queue, terms, trace
 from server.cli.common import Failure, HomeOption, err
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
@@ -34,6 +34,7 @@ def everywhere(home: HomeOption = None) -> None:
 
 
 operate.register(app)
+app.command()(dns.dns)
 app.command()(trace.trace)
 app.command()(indicators.indicators)
 terms.register(mailbox.app)

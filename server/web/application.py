@@ -72,7 +72,9 @@ def application(opened: Services) -> ASGIApp:
 
 def host_names(settings: Settings) -> frozenset[str]:
     """The names that browsers may ask this server for."""
-    names = {settings.domain, f"www.{settings.domain}", *settings.web.names}
+    names = {settings.domain, f"www.{settings.domain}", f"autoconfig.{settings.domain}", *settings.web.names}
+    if settings.web.name:
+        names.add(settings.web.name)
     if not settings.production:
         names |= _LOCAL_NAMES | {settings.web.host}
     return frozenset(names)

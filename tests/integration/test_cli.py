@@ -175,6 +175,10 @@ def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:
         key.chmod(0o600)
     swapped = {"CADUCEE_IMAP__PRIVATE_KEY": "pki/root.key"}
     assert "is not the key of" in subprocess_output(made, swapped)
+    assert "server.pem is not for mail.ailleurs.fr" in caducee(
+        "doctor", home=made, environment={"CADUCEE_IMAP__NAME": "mail.ailleurs.fr"}
+    )
+    assert "is not for" not in caducee("doctor", home=made)
 
 
 def subprocess_output(home: Path, environment: dict[str, str] | None = None) -> str:
@@ -212,6 +216,7 @@ def test_the_terms_of_a_mailbox_are_shown_changed_and_checked(made: Path) -> Non
         "quota_bytes": 2_000_000_000,
         "refuses_mail": False,
         "open_to_patients": True,
+        "unlisted": False,
     }
     shown = caducee("mailbox", "show", address, home=made)
     assert "0.0 MB of 2,000 MB" in shown

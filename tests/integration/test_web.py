@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.audit.indicators import Indicators
 from server.base.errors import Reason
 from server.base.limits import SESSION_IDLE_SECONDS, WEB_BODY_BYTES, WEB_HEADER_BYTES
 from server.base.settings import Identity
@@ -46,6 +47,27 @@ def token_in(page: str) -> str:
 async def sign_in(browser: httpx.AsyncClient, address: str) -> httpx.Response:
     front = await browser.get("/")
     return await browser.post("/connexion", data={"jeton": token_in(front.text), "adresse": address})
+
+
+async def test_a_sign_in_and_an_answer_are_counted_by_type_of_mailbox(web: Site, tmp_path: Path) -> None:
+    counted = Indicators(web.world.edge_pool)
+    await deliver(web.world, web, prescription(tmp_path), PATIENT)
+    async with web.browser() as browser:
+        await sign_in(browser, PATIENT)
+        form = (await browser.get(f"{MESSAGE}/reponse")).text
+        fields = {
+            "jeton": token_in(form),
+            "envoi": re.findall(r'name="envoi" value="([^"]+)"', form)[0],
+            "texte": "Oui",
+        }
+        assert (await browser.post(f"{MESSAGE}/reponse", data=fields)).status_code == 303
+    await counted.tell()
+    rows = await web.world.admin.fetch("SELECT name, kind, count FROM indicator")
+    assert {(row["name"], row["kind"], row["count"]) for row in rows} >= {
+        ("web", "PATIENT", 1),
+        ("sent", "PATIENT", 1),
+        ("from_patients", "PER", 1),
+    }
 
 
 async def test_answers_without_sign_in(web: Site) -> None:

@@ -1,4 +1,4 @@
-"""What anybody may ask without signing in: health, the FHIR capability statement, the choice of language."""
+"""What anybody may ask without signing in: health, FHIR capability statement, autoconfiguration, choice of language."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from server.base.version import VERSION
+from server.web import autoconfig
 from server.web.language import COOKIE, Language
+from server.web.services import services
 
 router = APIRouter()
 
@@ -55,6 +57,14 @@ def capability_statement(base: str) -> dict[str, Any]:
             }
         ],
     }
+
+
+@router.get(autoconfig.PATHS[0])
+@router.get(autoconfig.PATHS[1])
+async def autoconfiguration(request: Request) -> Response:
+    """How a mail program is set up for this domain; `emailaddress` in the query changes nothing."""
+    document = autoconfig.client_config(services(request).settings, autoconfig.ports_in_use())
+    return Response(document, media_type="text/xml")
 
 
 @router.get("/langue/{code}")
