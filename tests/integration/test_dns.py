@@ -13,7 +13,7 @@ import dns.resolver
 import dns.zone
 import pytest
 
-from server.base.settings import Edge, Relay, Settings, Web
+from server.base.settings import Edge, Settings
 from server.cli.common import Failure
 from server.cli.dns import records, remarks_on
 from server.web.application import host_names
@@ -117,14 +117,13 @@ def test_autoconfiguration_leads_to_services_that_let_in(running: Served) -> Non
 
 
 def test_names_are_settings(running: Served) -> None:
-    settings = Settings(
-        home=running.home,
-        domain=DOMAIN,
-        relay=Relay(name="mx.exemple.fr", port=25),
-        submission=Edge(name="smtp.exemple.fr", port=587, tls_port=465),
-        imap=Edge(name="imap.exemple.fr", port=143, tls_port=993),
-        web=Web(name="pages.exemple.fr", port=443),
-    )
+    sections = {
+        "relay": {"name": "mx.exemple.fr", "port": 25},
+        "submission": {"name": "smtp.exemple.fr", "port": 587, "tls_port": 465},
+        "imap": {"name": "imap.exemple.fr", "port": 143, "tls_port": 993},
+        "web": {"name": "pages.exemple.fr", "port": 443},
+    }
+    settings = Settings.model_validate({"home": running.home, "domain": DOMAIN, **sections})
     data = {(record.name.partition(".")[0], record.data) for record in records(settings, {})}
     assert {
         ("msg", "10 mx.exemple.fr."),
