@@ -27,6 +27,7 @@ _OF_MESSAGE = (
     "message-deferred",
     "message-failed",
     "message-refused",
+    "queue-ordered",
 )
 _OF_COPY = ("message-delivered", "message-bounced", "documents-filed", "content-read")
 _OF_MAILBOX = (*_OF_MESSAGE, *_OF_COPY, "alarm-raised", "terms-changed", "mailbox-created")

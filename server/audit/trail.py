@@ -154,11 +154,13 @@ class Audit:
         owner_id: int | None,
         order: str,
         recipients: Sequence[str],
+        *,
+        trace: str,
         **facts: Any,
     ) -> None:
         """An operator ordered something about a message in the queue, for these recipients (pseudonyms)."""
-        detail = {"actor": actor, "order": order, "to": list(recipients), **facts}
-        await self._write(connection, ACTS, "queue-ordered", owner_id, actor, detail)
+        detail = {"actor": actor, "order": order, "to": list(recipients), "trace": trace, **facts}
+        await self._write(connection, ACTS, "queue-ordered", owner_id, actor, detail, Marks(trace=trace))
 
     async def content_read(
         self,

@@ -83,8 +83,10 @@ UNKNOWN_PARAMETER = Reply(555, "5.5.4", "parameter not recognised")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors; closing")
 
 # Addresses: RFC 5321 §4.2.3; RFC 6531 §3.5
-BAD_ADDRESS = Reply(553, "5.1.3", "address malformed")
-BAD_SENDER = Reply(553, "5.1.7", "sender's address malformed")
+BAD_ADDRESS = Reply(553, "5.1.3", "l'adresse est mal formee: corrigez-la\nthe address is malformed: correct it")
+BAD_SENDER = Reply(
+    553, "5.1.7", "l'adresse de l'expediteur est mal formee: corrigez-la\nthe sender's address is malformed: correct it"
+)
 NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "address needs SMTPUTF8")
 UNKNOWN_RECIPIENT = Reply(
     550,
@@ -175,7 +177,12 @@ TOO_LARGE_FOR_PATIENT = Reply(
     "message too large for a patient's mailbox: send smaller attachments",
 )
 BARE_LINE_ENDING = Reply(554, "5.6.0", "bare CR or LF; lines end with CR LF")
-MALFORMED_CONTENT = Reply(554, "5.6.0", "message malformed")
+MALFORMED_CONTENT = Reply(
+    554,
+    "5.6.0",
+    "l'en-tete du message n'est pas lisible, ou n'a pas d'auteur: faites-le corriger par votre editeur\n"
+    "the message's header cannot be read, or names no author: have your software corrected",
+)
 SIGNATURE_REQUIRED = Reply(
     554,
     "5.7.7",

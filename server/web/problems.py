@@ -30,7 +30,9 @@ _NOT_FOUND = Problem(404, "Cette page n’existe pas, ou n’existe plus.", "not
 _FORBIDDEN = Problem(403, "Vous n’avez pas le droit de faire cela.", "forbidden")
 _BAD_REQUEST = Problem(400, "La demande n’est pas comprise.", "structure")
 _SIGN_IN = Problem(401, "Connectez-vous d’abord.", "login")
-_UNWRITABLE = Problem(422, "Ce message ne peut pas être envoyé à ce destinataire.", "business-rule")
+_UNWRITABLE = Problem(
+    422, "Ce message ne peut pas être envoyé à ce destinataire : joignez-le par un autre moyen.", "business-rule"
+)
 _CONFLICT = Problem(409, "Cela existe déjà.", "conflict")
 
 PROBLEMS: dict[Reason, Problem] = {
@@ -42,19 +44,36 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.NOT_ALLOWED: _FORBIDDEN,
     Reason.PEER_NOT_TRUSTED: _FORBIDDEN,
     Reason.THROTTLED: Problem(429, "Trop de tentatives. Réessayez plus tard.", "throttled"),
-    Reason.UNKNOWN_RECIPIENT: Problem(422, "Ce destinataire n’existe pas.", "business-rule"),
-    Reason.RECIPIENT_CLOSED: Problem(422, "Cette boîte est fermée.", "business-rule"),
+    Reason.UNKNOWN_RECIPIENT: Problem(
+        422, "Cette adresse n’existe pas ou plus : demandez-en une autre à votre correspondant.", "business-rule"
+    ),
+    Reason.RECIPIENT_CLOSED: Problem(
+        422, "Cette boîte est fermée : demandez une autre adresse à votre correspondant.", "business-rule"
+    ),
     Reason.NO_ROUTE: _UNWRITABLE,
     Reason.NO_CONVERSATION: Problem(
-        422, "Vous pouvez seulement répondre aux professionnels qui vous ont écrit.", "business-rule"
+        422,
+        "Vous pouvez écrire seulement aux professionnels qui vous ont écrit et n’ont pas mis fin à l’échange : "
+        "attendez leur prochain message.",
+        "business-rule",
     ),
     Reason.NO_RELAY: _UNWRITABLE,
-    Reason.NOT_ANSWERABLE: Problem(422, "Ce message n’attend pas de réponse.", "business-rule"),
+    Reason.NOT_ANSWERABLE: Problem(
+        422,
+        "Ce message n’attend pas de réponse : répondez à un autre message de cette personne, s’il y en a.",
+        "business-rule",
+    ),
     Reason.BAD_PATIENT_ADDRESS: _UNWRITABLE,
-    Reason.MAIL_OPPOSED: Problem(422, "Ce destinataire ne souhaite pas recevoir de messages.", "business-rule"),
+    Reason.MAIL_OPPOSED: Problem(
+        422, "Ce destinataire ne souhaite pas recevoir de messages : joignez-le par un autre moyen.", "business-rule"
+    ),
     Reason.TOO_MANY_UNKNOWN: Problem(429, "Trop d’adresses inconnues. Réessayez dans une heure.", "throttled"),
     Reason.TOO_MANY_RECIPIENTS: Problem(422, "Il y a trop de destinataires.", "too-costly"),
-    Reason.MAILBOX_FULL: Problem(422, "La boîte du destinataire est pleine.", "business-rule"),
+    Reason.MAILBOX_FULL: Problem(
+        422,
+        "La boîte du destinataire est pleine : réessayez plus tard, ou joignez-le par un autre moyen.",
+        "business-rule",
+    ),
     Reason.SENDER_NOT_YOURS: _FORBIDDEN,
     Reason.BAD_ADDRESS: _UNWRITABLE,
     Reason.REPORTS_ONLY: _FORBIDDEN,

@@ -125,6 +125,15 @@ async def test_a_reply_to_of_the_trust_space_takes_the_place_of_from(talk: Talk,
         assert not await talk.may_write(other)
 
 
+async def test_a_patient_of_another_operator_is_named_by_an_ins(talk: Talk) -> None:
+    client = talk.clients[DOCTOR]
+    await client.mail(DOCTOR)
+    for name in ("279035121518988", "27903512151898", "zoe.essai"):
+        assert is_reply(await client.say(f"RCPT TO:<{name}@patient.mssante.fr>"), r.BAD_PATIENT_ADDRESS)
+    # With its key it is refused for another reason: nobody of this trust space carries mail for that domain.
+    assert is_reply(await client.say("RCPT TO:<279035121518989@patient.mssante.fr>"), r.NO_ROUTE)
+
+
 async def test_patients_never_write_to_each_other(talk: Talk) -> None:
     for other in (OTHER_PATIENT, PATIENT, "279035121518989@patient.mssante.fr"):
         assert not await talk.may_write(other)

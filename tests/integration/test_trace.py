@@ -16,8 +16,10 @@ from server.base.log import Pseudonyms, octets_of
 from server.cli.common import Failure
 from server.cli.trace import moment
 from server.mail.headers import bare_id
+from server.sender.orders import Choice, Order, give
 from server.transport.local_queue import LocalQueue
 from tests.integration.test_intake import letter
+from tests.integration.test_queue import FAR, queue_key, to_operators
 from tests.serving import DOCTOR, PATIENT, PHARMACY, Served, caducee
 from tests.store_world import NOON, World, message
 from tests.store_world import PHARMACY as OFFICINE
@@ -118,6 +120,14 @@ async def test_a_delivery_that_waited_is_told(world: World) -> None:
     await LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings).deliver()
     story = await Stories(world.admin, world.keyring, world.edge, NOON).of_message("1@cabinet.example")
     assert [one.kind for one in story.events] == ["message-accepted", "message-delivered"]
+
+
+async def test_an_order_about_the_queue_is_part_of_the_story(world: World) -> None:
+    await queue_key(world)
+    await world.acceptor.accept(await to_operators(world, FAR), message())
+    await give(world.admin, world.edge, Order.HOLD, Choice(None, None, None), "operator root")
+    story = await Stories(world.admin, world.keyring, world.edge, NOON).of_message("1@cabinet.example")
+    assert [one.kind for one in story.events] == ["message-queued", "queue-ordered"]
 
 
 async def test_the_trail_keeps_no_message_id_and_no_address_in_clear(world: World) -> None:

@@ -189,9 +189,49 @@ async def test_patient_answers_only_who_wrote(web: Site, patient: httpx.AsyncCli
     fields = {"jeton": token_in(form), "envoi": re.search(r'name="envoi" value="([^"]+)"', form)[1], "texte": "Bonjour"}  # type: ignore[index]
     refused = await patient.post("/messages/1/2/reponse", data=fields)
     assert refused.status_code == 422
-    assert "Vous pouvez seulement répondre aux professionnels qui vous ont écrit." in refused.text
+    assert "Vous pouvez écrire seulement aux professionnels qui vous ont écrit" in refused.text
     assert ">\nBonjour</textarea>" in refused.text
     assert await web.world.texts(PHARMACY) == []
+
+
+async def answers(browser: httpx.AsyncClient, path: str) -> httpx.Response:
+    """Fill in and send a form of answer (the fields of another message's where there is none here)."""
+    form = (await browser.get(f"{MESSAGE}/reponse")).text
+    fields = {"jeton": token_in(form), "envoi": re.findall(r'name="envoi" value="([^"]+)"', form)[0], "texte": "Oui"}
+    return await browser.post(f"{path}/reponse", data=fields)
+
+
+async def test_an_answer_goes_to_reply_to(web: Site, patient: httpx.AsyncClient, tmp_path: Path) -> None:
+    data = prescription(tmp_path).replace(b"Subject:", f"Reply-To: {PHARMACY}\r\nSubject:".encode(), 1)
+    await deliver(web.world, web, data.replace(b"<1@cabinet", b"<2@cabinet"), PATIENT)
+    assert (await answers(patient, "/messages/1/2")).status_code == 303
+    assert (len(await web.world.texts(PHARMACY)), await web.world.texts(DOCTOR)) == (1, [])
+
+
+async def test_an_ended_conversation_is_ended_in_the_pages(
+    web: Site, patient: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    end = f"From: {DOCTOR}\r\nTo: {PATIENT}\r\nSubject: [FIN]\r\nMessage-ID: <fin@cabinet.example>\r\n\r\nFin\r\n"
+    await deliver(web.world, web, end.encode(), PATIENT)
+    refused = await answers(patient, MESSAGE)
+    assert refused.status_code == 422
+    assert "n’ont pas mis fin à l’échange" in refused.text
+    assert await web.world.texts(DOCTOR) == []
+    await deliver(web.world, web, prescription(tmp_path).replace(b"<1@cabinet", b"<2@cabinet"), PATIENT)
+    assert (await answers(patient, MESSAGE)).status_code == 303, "a later message opens again"
+
+
+async def test_a_message_that_takes_no_answer_offers_none(
+    web: Site, patient: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    data = prescription(tmp_path).replace(b"Subject:", b"X-MSS-MES: FIN\r\nSubject:", 1)
+    await deliver(web.world, web, data.replace(b"<1@cabinet", b"<2@cabinet"), PATIENT)
+    assert "/reponse" not in (await patient.get("/messages/1/2")).text
+    assert "/reponse" in (await patient.get(MESSAGE)).text
+    refused = await answers(patient, "/messages/1/2")
+    assert refused.status_code == 422
+    assert "n’attend pas de réponse" in refused.text
+    assert await web.world.texts(DOCTOR) == []
 
 
 @pytest.mark.parametrize(

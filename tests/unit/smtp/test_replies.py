@@ -32,6 +32,39 @@ def test_a_reply_is_well_formed(name: str) -> None:
         assert reply.code in (220, 250, 334, 354)
 
 
+# What policy refuses (server.transport.policy), and what a person's software will show to that person.
+TOLD = (
+    Reason.UNKNOWN_RECIPIENT,
+    Reason.RECIPIENT_CLOSED,
+    Reason.NO_ROUTE,
+    Reason.NO_RELAY,
+    Reason.NO_CONVERSATION,
+    Reason.NOT_ANSWERABLE,
+    Reason.BAD_ADDRESS,
+    Reason.BAD_PATIENT_ADDRESS,
+    Reason.MAIL_OPPOSED,
+    Reason.MAILBOX_FULL,
+    Reason.TOO_LARGE,
+    Reason.TOO_LARGE_FOR_PATIENT,
+    Reason.TOO_MANY_UNKNOWN,
+    Reason.PEER_NOT_TRUSTED,
+    Reason.SENDER_NOT_YOURS,
+    Reason.REPORTS_ONLY,
+    Reason.SIGNATURE_REQUIRED,
+    Reason.MALFORMED,
+)
+
+
+@pytest.mark.parametrize("reason", TOLD)
+def test_a_refusal_says_why_and_what_to_do_in_french_and_english(reason: Reason) -> None:
+    french, english = REPLIES[reason].text.split("\n")
+    for line in (french, english):
+        why, _, what_to_do = line.partition(": ")
+        assert why
+        assert what_to_do
+    assert french != english
+
+
 def test_several_lines() -> None:
     assert Reply(250, "", "here\nSIZE 5\nHELP").encode() == b"250-here\r\n250-SIZE 5\r\n250 HELP\r\n"
 
