@@ -89,14 +89,18 @@ async def post(
     role: str = "submission",
     members: dict[str, list[str]] | None = None,
     proxies: Sequence[str] = (),
+    **trusted: Any,
 ) -> AsyncIterator[Post]:
-    """The edge of a role, as its process runs it, with an app password for each mailbox of the world."""
+    """The edge of a role, as its process runs it, with an app password for each mailbox of the world.
+
+    `trusted`: further settings of the section `trust`.
+    """
     admin = await world.database.pool("admin")
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
     await admin.close()
     passwords = dict(zip(world.owners, made, strict=True))
     section = {"certificate": pki / "server.pem", "private_key": pki / "server.key", "proxies": list(proxies)}
-    trust = Trust(anchors=[pki / "root.pem"], members=members or {})
+    trust = Trust(anchors=[pki / "root.pem"], members=members or {}, **trusted)
     given = world.database.settings
     listener = getattr(given, role).model_copy(update=section)
     settings = given.model_copy(update={role: listener, "trust": trust})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from lxml import etree
@@ -20,11 +20,15 @@ PINNED: tuple[Attribute, ...] = DistinguishedName.parse(SIGNER).attributes
 
 
 def list_signer(
-    root: Issued, now: datetime, name: str = "Liste Blanche de Test", kind: KeyKind = KeyKind.P256
+    root: Issued,
+    now: datetime,
+    name: str = "Liste Blanche de Test",
+    kind: KeyKind = KeyKind.P256,
+    lasts: timedelta | None = None,
 ) -> Issued:
     """Who signs the list under `root`, as IGC-Santé's ORG_SIGN of the real one."""
     subject = {"common_name": name, "organisation_unit": "318751275100020", "organisation": "GESTIONNAIRE DE TEST"}
-    return issue(root, Profile.load(ProfileName.SMIME), Holder(subject), now, kind=kind)
+    return issue(root, Profile.load(ProfileName.SMIME), Holder(subject), now, kind=kind, validity=lasts)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     TLS_REQUIRED = "tls-required"
     NOT_ALLOWED = "not-allowed"
     PEER_NOT_TRUSTED = "peer-not-trusted"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    REVOCATION_UNKNOWN = "revocation-unknown"
     THROTTLED = "throttled"
     # who is written to
     UNKNOWN_RECIPIENT = "unknown-recipient"

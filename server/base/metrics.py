@@ -19,3 +19,8 @@ CARRIED = Counter("caducee_carried_total", "Messages sent or received, by type o
 CONNECTIONS = Counter(
     "caducee_connections_total", "Sign-ins that succeeded, by type of mailbox", ["protocol", "mailbox"]
 )
+PEERS = Counter(
+    "caducee_peers_total", "Connections with other operators, by what is known of their certificate", ["status"]
+)
+FETCHES = Counter("caducee_fetches_total", "Fetches of white list, revocation lists and answers", ["kind", "outcome"])
+TRUST_DOMAINS = Gauge("caducee_trust_domains", "Domains in the trust space as this process knows it")

@@ -135,10 +135,50 @@ class Keys(Section):
 
 
 class Trust(Section):
+    """Who is trusted. A source is a URL or a file; the fetcher reads a file through its folder."""
+
     anchors: list[Path] = Field(default=[Path("pki/root.pem")], description="PEM files of the trusted roots")
     members: dict[str, list[str]] = Field(
         default={}, description="domain = [subject DNs] of operators that are trusted beside the white list"
     )
+    white_list: str = Field(default="", description="where the white list is: https://… or a file; none when empty")
+    signer_name: str = Field(default="", description="CN in the certificate of who signs the white list")
+    signer_unit: str = Field(default="", description="OU in it: the national number of the structure")
+    largest_loss_percent: int = Field(
+        default=20, ge=0, le=100, description="a list that lost more of its domains waits for an operator's word"
+    )
+    crls: list[str] = Field(
+        default=["pki/crl/root.crl"],
+        description="revocation lists (http://…, https://… or a file) beside those that certificates name",
+    )
+    revocation: Literal["prefer", "require"] = Field(
+        default="prefer",
+        description="a certificate of which it cannot be known whether it is revoked: accepted with a doubt, or not",
+    )
+
+    @field_validator("white_list")
+    @classmethod
+    def _is_https(cls, value: str) -> str:
+        if "://" in value and not value.startswith("https://"):
+            raise ValueError('"https://…", or the path of a file')
+        return value
+
+    @field_validator("crls")
+    @classmethod
+    def _are_urls(cls, value: list[str]) -> list[str]:
+        if any("://" in one and not one.startswith(("http://", "https://")) for one in value):
+            raise ValueError('each "http://…", "https://…" or the path of a file')
+        return value
+
+    def model_post_init(self, context: Any) -> None:
+        if self.white_list and not (self.signer_name and self.signer_unit):
+            raise ValueError("white_list needs signer_name and signer_unit: CN and OU of who signs it")
+
+
+class Fetcher(Section):
+    """What keeps the white list and the revocation lists fresh."""
+
+    refresh_minutes: int = Field(default=60, ge=1, le=1440, description="how old what was fetched may become")
 
 
 class Transport(Section):
@@ -193,6 +233,7 @@ class Settings(BaseModel):
     web: Web = Web()
     ldap: Edge = Edge()
     sender: Sender = Sender()
+    fetcher: Fetcher = Fetcher()
     database: Database = Database()
     keys: Keys = Keys()
     trust: Trust = Trust()

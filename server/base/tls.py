@@ -53,10 +53,27 @@ def operator_context(anchors: Sequence[Path], certificate: Path, private_key: Pa
     return context
 
 
-def client_context(anchors: Path) -> ssl.SSLContext:
+def client_context(*anchors: Path) -> ssl.SSLContext:
     """A client's context that trusts only `anchors` (PEM) and checks the name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES)
-    context.load_verify_locations(anchors)
+    for anchor in anchors:
+        context.load_verify_locations(anchor)
     return context
+
+
+def verified_path(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The peer's certificates (DER) from its own to an anchor, as OpenSSL verified them; empty where it showed none.
+
+    A resumed session has the peer's own certificate alone: OpenSSL keeps no more of the handshake that verified it.
+    """
+    own = tls.getpeercert(True)
+    if own is None:
+        return ()
+    if hasattr(tls, "get_verified_chain"):  # Python 3.13
+        path = tuple(tls.get_verified_chain())
+    else:  # the same method, before it had a public name
+        verified = tls._sslobj.get_verified_chain() or ()  # type: ignore[attr-defined]
+        path = tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in verified)
+    return path or (own,)

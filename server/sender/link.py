@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, cast
 
 from server.base import limits
 from server.base.errors import ProtocolViolation
+from server.base.tls import verified_path
 from server.sender.dialogue import DotStuffing, Outcome, Transaction, answer, extensions, postponed
 from server.sender.replies import Replies, Reply
-from server.trust.members import Peer
 
 GREETING_SECONDS: Final = 60  # RFC 5321 §4.5.3.2.1 says five minutes: a peer that needs so long is as good as away
 COMMAND_SECONDS: Final = 120  # §4.5.3.2.2, 3: five minutes, for the same reason less
@@ -63,7 +63,7 @@ class Link(asyncio.Protocol):
         port: int,
         own_name: str,
         tls: ssl.SSLContext,
-        why_not: Callable[[Peer], str | None],
+        why_not: Callable[[Sequence[bytes]], str | None],
         source: str | None = None,
     ) -> Link:
         """Connect, secure, greet. `why_not` says why this peer is not to be trusted, None when it is.
@@ -194,12 +194,12 @@ class Link(asyncio.Protocol):
         self._transport = upgraded
         self.extensions = {}
 
-    def _identify(self, why_not: Callable[[Peer], str | None]) -> None:
+    def _identify(self, why_not: Callable[[Sequence[bytes]], str | None]) -> None:
         tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
-        certificate = tls.getpeercert(True) if tls is not None else None
-        if certificate is None:
+        path = verified_path(tls) if tls is not None else ()
+        if not path:
             raise LinkLost("the peer shows no certificate", "4.7.5")
-        objection = why_not(Peer.from_certificate(certificate))
+        objection = why_not(path)
         if objection is not None:
             raise LinkLost(objection, "4.7.5")
 

@@ -38,8 +38,7 @@ from server.sender.link import RECIPIENTS, Link
 from server.sender.mx import Exchangers
 from server.sender.settle import Settled, Settler, Tried
 from server.sender.work import Content, Due, Message, Work, open_message, transaction
-from server.trust.members import Peer
-from server.trust.space import TrustSpace
+from server.trust.follow import Follower
 
 LEASE_SECONDS: Final = 120.0
 HEARTBEAT_SECONDS: Final = 30.0
@@ -56,7 +55,7 @@ RETURNED: Final = refused("5.3.0", "returned by the operator")
 class Sender:
     """One worker."""
 
-    def __init__(self, context: Context, secret: QueueSecret, trust: TrustSpace, tls: ssl.SSLContext) -> None:
+    def __init__(self, context: Context, secret: QueueSecret, trust: Follower, tls: ssl.SSLContext) -> None:
         if context.edge is None:
             raise ValueError("the sender needs the edge keys")
         settings = context.settings
@@ -64,7 +63,8 @@ class Sender:
         self._pool = context.pool
         self._log = context.log
         self._edge = context.edge
-        self._trust = trust
+        self._follower = trust
+        self._trust = trust.space
         self._tls = tls
         self._place = f"sender-{context.worker}-"  # whoever has it now, others with it are dead
         self._name = f"{self._place}{os.getpid()}-{trace_id()}"
@@ -125,6 +125,7 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._links, *self._loops, return_exceptions=True)
         await self._announcer.close()
+        await self._follower.close()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[bool]], pause: float) -> None:
         while True:
@@ -317,12 +318,14 @@ class Sender:
             settings.sender.source or None,
         )
 
-    def _why_not(self, domain: str, peer: Peer) -> str | None:
+    def _why_not(self, domain: str, path: Sequence[bytes]) -> str | None:
+        peer = self._trust.peer(path)
         if not self._trust.lists(domain):
             return "the domain is not in the trust space"
         if not self._trust.may_speak_for(peer.subject, domain):
             return f"the certificate's subject is not listed for the domain: {peer.text}"
-        return None
+        objection = self._trust.met(peer, clock.now())
+        return None if objection is None else objection.sentence
 
     # Settling
 
@@ -400,13 +403,14 @@ class Sender:
 async def serve(context: Context, sockets: Sockets) -> Running:
     """Start a worker of the role."""
     settings = context.settings
-    if context.queue_secret is None:
-        raise ValueError("the sender needs the queue's secret")
+    if context.queue_secret is None or context.anchors is None:
+        raise ValueError("the sender needs the queue's secret and the anchors")
     tls = operator_context(
         [settings.path(anchor) for anchor in settings.trust.anchors],
         settings.path(settings.relay.certificate),
         settings.path(settings.relay.private_key),
     )
-    sender = Sender(context, context.queue_secret, TrustSpace(settings.trust.members), tls)
+    trust = await Follower.start(context.pool, settings.trust, context.anchors, context.log)
+    sender = Sender(context, context.queue_secret, trust, tls)
     await sender.start()
     return sender

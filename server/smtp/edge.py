@@ -23,7 +23,7 @@ from server.smtp.session import Session
 from server.transport.accept import Acceptor
 from server.transport.envelope import SourceKind
 from server.transport.policy import Policy
-from server.trust.space import TrustSpace
+from server.trust.follow import Follower
 
 
 async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
@@ -56,11 +56,13 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     settings = context.settings
     acceptor = Acceptor(context.pool, context.edge, context.anchors, settings)
     await acceptor.start()
+    trust = await Follower.start(context.pool, settings.trust, context.anchors, context.log)
     return Service(
         kind=kind,
         hostname=settings.domain,
         tls=tls,
-        policy=Policy(context.pool, context.edge, settings, TrustSpace(settings.trust.members)),
+        policy=Policy(context.pool, context.edge, settings, trust.space),
+        trust=trust,
         acceptor=acceptor,
         pseudonyms=Pseudonyms(context.edge.pseudonym),
         log=context.log,
@@ -140,3 +142,5 @@ class SmtpEdge:
             session.hang_up(r.SHUTTING_DOWN)
         await self.service.policy.close()
         await self.service.acceptor.close()
+        if self.service.trust is not None:
+            await self.service.trust.close()

@@ -155,6 +155,17 @@ PEER_NOT_TRUSTED = Reply(
     "la liste blanche ne donne pas votre certificat pour le domaine de l'expediteur: faites-la corriger\n"
     "the white list does not give your certificate for the sender's domain: have it corrected",
 )
+CERTIFICATE_REVOKED = Reply(
+    550,
+    "5.7.1",
+    "votre certificat est revoque: installez-en un autre\nyour certificate is revoked: install another one",
+)
+REVOCATION_UNKNOWN = Reply(
+    451,
+    "4.7.1",
+    "la revocation de votre certificat ne peut etre verifiee: recommencez plus tard\n"
+    "whether your certificate is revoked cannot be checked: try again later",
+)
 SENDER_NOT_YOURS = Reply(
     550,
     "5.7.1",

@@ -13,6 +13,7 @@ from server.identity.accounts import Accounts
 from server.transport.accept import Acceptor
 from server.transport.envelope import SourceKind
 from server.transport.policy import Policy
+from server.trust.follow import Follower
 
 if TYPE_CHECKING:
     from server.smtp.connection import Connection
@@ -54,3 +55,4 @@ class Service:
     max_sessions: int = SMTP_SESSIONS
     draining: bool = False
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # set when the last session ends
+    trust: Follower | None = None  # what keeps the policy's trust space up to date, to be ended with the edge

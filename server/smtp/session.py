@@ -14,6 +14,7 @@ from typing import Final
 from server.base import clock, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.metrics import CONNECTIONS, SIGN_INS
+from server.base.tls import verified_path
 from server.smtp import reply_codes as r
 from server.smtp import sasl
 from server.smtp.connection import Gone
@@ -23,7 +24,6 @@ from server.smtp.service import Service
 from server.smtp.states import VERBS, State, objection
 from server.smtp.transfer import Transfer
 from server.transport.envelope import Body, SourceKind
-from server.trust.members import Peer
 
 # Announced by every EHLO; what follows them depends on the connection. docs/rfc.md holds each.
 EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME")
@@ -102,9 +102,9 @@ class Session(Transfer):
         self._reset()  # RFC 5321 §4.1.4
         if self.tls and self.service.kind is SourceKind.RELAY and self._who is None:
             # A relay's peer is who its certificate says; TLS has verified the path.
-            certificate = self._stream().get_extra_info("ssl_object").getpeercert(True)
-            if certificate is not None:
-                self._who = Peer.from_certificate(certificate)
+            path = verified_path(self._stream().get_extra_info("ssl_object"))
+            if path:
+                self._who = self.service.policy.peer(path)
                 self.identified = True
 
     async def smtp_STARTTLS(self, arg: str) -> None:

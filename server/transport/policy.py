@@ -74,10 +74,17 @@ class Policy:
         """Tell the trail what is left to tell."""
         await self._refusals.close()
 
+    def peer(self, path: Sequence[bytes]) -> Peer:
+        """The operator who showed this certificate and its path (DER), verified by TLS. Raises ValueError: none."""
+        peer = self._trust.peer(path)
+        self._trust.met(peer, clock.now())
+        return peer
+
     async def sender(self, who: Speaker, reverse_path: str) -> None:
         """May `who` use this reverse-path ("" is the null one)?
 
-        Raises Refused SENDER_NOT_YOURS or PEER_NOT_TRUSTED, ProtocolViolation BAD_ADDRESS.
+        Raises Refused SENDER_NOT_YOURS, PEER_NOT_TRUSTED or CERTIFICATE_REVOKED, TryLater REVOCATION_UNKNOWN,
+        ProtocolViolation BAD_ADDRESS.
         """
         try:
             await self._sender(who, reverse_path)
@@ -86,6 +93,8 @@ class Policy:
             raise
 
     async def _sender(self, who: Speaker, reverse_path: str) -> None:
+        if isinstance(who, Peer) and (objection := self._trust.objection(who.path, clock.now())) is not None:
+            raise objection
         if not reverse_path:
             if isinstance(who, Peer) and not self._trust.domains_of(who.subject):
                 raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not in the trust space.")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -107,13 +107,18 @@ def _fold(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another operator's server, known by the verified certificate it showed. `text` is its subject, for logs."""
+    """Another operator's server, known by the verified certificate it showed. `text` is its subject, for logs; `path`
+    leads from its certificate to an anchor, both included."""
 
     subject: DistinguishedName
     text: str
+    path: tuple[x509.Certificate, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def from_certificate(cls, der: bytes) -> Peer:
-        """The peer who showed this certificate (its path was verified by TLS). Raises ValueError: no certificate."""
-        name = x509.load_der_x509_certificate(der).subject
-        return cls(DistinguishedName.of(name), name.rfc4514_string())
+    def from_path(cls, path: Sequence[bytes]) -> Peer:
+        """The peer who showed the first certificate (DER); TLS verified the path. Raises ValueError: no certificate."""
+        certificates = tuple(x509.load_der_x509_certificate(der) for der in path)
+        if not certificates:
+            raise ValueError("a peer without a certificate")
+        name = certificates[0].subject
+        return cls(DistinguishedName.of(name), name.rfc4514_string(), certificates)

@@ -13,7 +13,7 @@ signature in the document that is the enveloped-signature transform, and is trea
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from signxml.xades.xades import XAdESSignatureConfiguration, XAdESVerifier
 
 from crypto.pki.path import UNREADABLE
 from crypto.smime.anchors import TrustAnchors
+from server.base.errors import CaduceeError
 from server.trust.members import Attribute, DistinguishedName
 
 DOCUMENT_BYTES: Final = 32 * 1024 * 1024  # the national list has some 4 MB
@@ -52,6 +53,9 @@ _METHODS = frozenset(
 )
 
 
+Path = tuple[x509.Certificate, ...]
+
+
 class NotSigned(Exception):
     """The document is not what the signer of the list signed; the text says why, and holds nothing of the document."""
 
@@ -72,18 +76,19 @@ def signed_root(
     anchors: TrustAnchors,
     pinned: tuple[Attribute, ...],
     now: datetime,
-    revoked: Callable[[Sequence[x509.Certificate]], bool] = lambda _: False,
+    objection: Callable[[Path], CaduceeError | None] = lambda _: None,
 ) -> etree._Element:
     """The root element that was signed, without the signature.
 
-    `pinned`: attributes that the signer's subject must hold, CN and OU at least. `revoked` says whether one of the
-    certificates of the signer's path (the signer's first) is known to be. Raises NotSigned.
+    `pinned`: attributes that the signer's subject must hold, CN and OU at least. `objection` is asked about the path of
+    the signer to its anchor (both included), for what is known of revocation. Raises NotSigned.
     """
     root = _parse(document)
     signature, uris = _shape(root)
     path = _signer(signature, anchors, pinned, now)
-    if revoked(path):
-        raise NotSigned("the signer's certificate is revoked")
+    refused = objection(path)
+    if refused is not None:
+        raise NotSigned(f"its signer: {refused.sentence}")
     expected = XAdESSignatureConfiguration(
         location="./",
         expect_references=len(uris),
@@ -104,6 +109,7 @@ def signed_root(
 
 
 def _parser() -> etree.XMLParser:
+    """A parser that fetches nothing, follows no entity and repairs nothing."""
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
 
 
@@ -179,9 +185,7 @@ def _check_filter(transform: etree._Element) -> None:
         raise NotSigned("a filter that is not known")
 
 
-def _signer(
-    signature: etree._Element, anchors: TrustAnchors, pinned: tuple[Attribute, ...], now: datetime
-) -> tuple[x509.Certificate, ...]:
+def _signer(signature: etree._Element, anchors: TrustAnchors, pinned: tuple[Attribute, ...], now: datetime) -> Path:
     """The path from the certificate in KeyInfo that has the pinned name to an anchor."""
     texts = signature.findall(f"{{{DS}}}KeyInfo/{{{DS}}}X509Data/{{{DS}}}X509Certificate")
     if not 1 <= len(texts) <= CERTIFICATES:

@@ -21,7 +21,7 @@ from server.mailbox.store import Store
 from server.record.record import Record
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
-from server.trust.space import TrustSpace
+from server.trust.follow import Follower
 from server.web.guard import Guard
 from server.web.language import WORDS
 from server.web.pages import attachment, home, listing, message, public, record, reply, sessions
@@ -40,12 +40,14 @@ async def open_services(context: Context) -> Services:
         raise RuntimeError("the web role needs edge keys, the keyring and trust anchors")
     acceptor = Acceptor(context.pool, context.edge, context.anchors, context.settings)
     await acceptor.start()
+    trust = await Follower.start(context.pool, context.settings.trust, context.anchors, context.log)
     return Services(
         settings=context.settings,
         pool=context.pool,
         edge=context.edge,
         audit=Audit(context.edge),
-        policy=Policy(context.pool, context.edge, context.settings, TrustSpace(context.settings.trust.members)),
+        policy=Policy(context.pool, context.edge, context.settings, trust.space),
+        trust=trust,
         store=Store(context.pool, context.edge, context.keyring, context.anchors),
         sessions=Sessions(context.pool, context.edge),
         record=Record(context.pool),

@@ -85,3 +85,4 @@ class WebEdge:
             self._task = None
             await self._services.policy.close()
             await self._services.acceptor.close()
+            await self._services.trust.close()

@@ -43,6 +43,8 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.TLS_REQUIRED: Problem(403, "Une connexion chiffrée est nécessaire.", "security"),
     Reason.NOT_ALLOWED: _FORBIDDEN,
     Reason.PEER_NOT_TRUSTED: _FORBIDDEN,
+    Reason.CERTIFICATE_REVOKED: _FORBIDDEN,
+    Reason.REVOCATION_UNKNOWN: _AWAY,
     Reason.THROTTLED: Problem(429, "Trop de tentatives. Réessayez plus tard.", "throttled"),
     Reason.UNKNOWN_RECIPIENT: Problem(
         422, "Cette adresse n’existe pas ou plus : demandez-en une autre à votre correspondant.", "business-rule"

@@ -16,6 +16,7 @@ from server.mailbox.store import Store
 from server.record.record import Record
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
+from server.trust.follow import Follower
 from server.web.renderer import Renderer
 
 
@@ -28,6 +29,7 @@ class Services:
     edge: EdgeKeys
     audit: Audit
     policy: Policy
+    trust: Follower
     store: Store
     sessions: Sessions
     record: Record

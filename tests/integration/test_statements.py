@@ -9,12 +9,13 @@ import asyncpg
 from server.audit import queries as audit
 from server.mailbox import queries as mailbox
 from server.transport import queries as transport
+from server.trust import queries as trust
 
 
 async def test_every_statement_fits_the_schema(database: Any) -> None:
     connection = await database.connect()
     wrong = {}
-    for room in (mailbox, audit, transport):
+    for room in (mailbox, audit, transport, trust):
         for name, text in vars(room).items():
             if name.isupper() and "{" not in text.replace("'{}'", ""):
                 try:

@@ -6,6 +6,7 @@ import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from lxml import etree
@@ -13,6 +14,7 @@ from lxml import etree
 from crypto.pki.issue import Issued, new_root
 from crypto.pki.profile import KeyKind
 from crypto.smime.anchors import TrustAnchors
+from server.base.errors import Reason, Refused
 from server.trust.sign_list import sign
 from server.trust.signature import DS, ENVELOPED, FILTER2, NotSigned, signed_root
 from server.trust.white_list import NAMESPACE, NoList, WhiteList, read
@@ -172,8 +174,15 @@ def test_a_signer_out_of_its_time(manager: Manager, signed: bytes, days: int) ->
 
 
 def test_a_revoked_signer(manager: Manager, signed: bytes) -> None:
+    seen = []
+
+    def objection(path: tuple[x509.Certificate, ...]) -> Refused:
+        seen.append(path)
+        return Refused(Reason.CERTIFICATE_REVOKED, "The certificate is revoked.")
+
     with pytest.raises(NotSigned, match="revoked"):
-        signed_root(signed, TrustAnchors([manager.root.certificate]), PINNED, NOW, lambda path: len(path) == 2)
+        signed_root(signed, TrustAnchors([manager.root.certificate]), PINNED, NOW, objection)
+    assert seen == [(manager.signer.certificate, manager.root.certificate)]
 
 
 # XML signature wrapping: what was signed stays in the document somewhere, and another list stands where readers look.

@@ -1,0 +1,109 @@
+"""Follows what is kept of the trust space: a new list or revocation is known to every worker within seconds.
+
+Each worker asks the database for newer ones and checks their signatures itself, so that who writes to the database
+alone adds no operator. A list is judged at the moment it was accepted: the last good one stays good when its signer's
+certificate ends. While the database is away, what is known goes on to hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any, Final, cast
+
+import asyncpg
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crypto.pki.crl import Crl
+from crypto.pki.ocsp import OcspAnswer
+from crypto.pki.standing import Unusable
+from crypto.smime.anchors import TrustAnchors
+from server.base import clock
+from server.base.settings import Trust
+from server.db.pool import trouble
+from server.trust import queries
+from server.trust.signature import NotSigned, signed_root
+from server.trust.sources import pinned_signer
+from server.trust.space import TrustSpace
+from server.trust.white_list import NoList, WhiteList, read
+
+POLL_SECONDS: Final = 2.0
+
+
+class Follower:
+    """Keeps one process's TrustSpace up to date."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: Trust, anchors: TrustAnchors, log: Any) -> None:
+        """Raises DistinguishedNameError: a name in `trust.members` is none."""
+        self.space = TrustSpace(settings.members, strict=settings.revocation == "require")
+        self._pool = pool
+        self._settings = settings
+        self._anchors = TrustAnchors(anchors.certificates)  # its memory is not shared: lists are read in a thread
+        self._log = log
+        self._list_id = 0
+        self._revision = 0
+        self._loop: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, pool: asyncpg.Pool, settings: Trust, anchors: TrustAnchors, log: Any) -> Follower:
+        """Know what is kept now, and follow it from now on."""
+        follower = cls(pool, settings, anchors, log)
+        await follower.look()
+        follower._loop = asyncio.create_task(follower._follow(), name="trust")
+        return follower
+
+    async def close(self) -> None:
+        """Follow no more."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self.look()
+            except Exception as error:  # whatever it meets, what is known goes on to hold
+                self._log.warning("trust_waits" if trouble(error) is not None else "trust_failed", error=error)
+
+    async def look(self) -> None:
+        """Take what is new, and tell whose certificates were seen."""
+        async with self._pool.acquire() as acquired:
+            connection = cast(asyncpg.Connection, acquired)
+            ((list_id, revision),) = await connection.fetch(queries.NEWEST)
+            if (revision or 0) > self._revision:
+                await self._learn(connection)
+            if self._settings.white_list and (list_id or 0) > self._list_id:
+                await self._take_list(connection)
+            while self.space.to_note:
+                fingerprint, path = next(iter(self.space.to_note.items()))
+                ders = [certificate.public_bytes(Encoding.DER) for certificate in path]
+                await connection.execute(queries.NOTE_PEER, fingerprint, ders, clock.now().date())
+                del self.space.to_note[fingerprint]
+
+    async def _learn(self, connection: asyncpg.Connection) -> None:
+        for row in await connection.fetch(queries.REVOCATIONS, self._revision):
+            parse = Crl.parse if row["kind"] == "crl" else OcspAnswer.parse
+            try:
+                self.space.revocations.learn(parse(row["document"], row["source"]))
+            except Unusable as error:
+                self._log.error("revocation_damaged", source=row["source"], why=str(error))
+            self._revision = row["revision"]
+
+    async def _take_list(self, connection: asyncpg.Connection) -> None:
+        (row,) = await connection.fetch(queries.NEWEST_LIST)
+        self._list_id = row["list_id"]
+        try:
+            found = await asyncio.to_thread(self._read, row["document"], row["accepted_at"])
+        except (NotSigned, NoList) as error:
+            self._log.error("white_list_damaged", list_id=self._list_id, why=str(error))
+            return
+        known = self.space.white_list
+        if known is not None and found.generated_at < known.generated_at:
+            self._log.error("white_list_damaged", list_id=self._list_id, why="it is older than the one before")
+            return
+        self.space.replace(found)
+        self._log.info("white_list_taken", list_id=self._list_id, entries=len(found.entries))
+
+    def _read(self, document: bytes, accepted_at: datetime) -> WhiteList:
+        return read(signed_root(document, self._anchors, pinned_signer(self._settings), accepted_at))
