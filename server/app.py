@@ -34,13 +34,14 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "web": {"web": "port"},
     "ldap": {"ldap": "port", "ldap_tls": "tls_port"},
     "sender": {},
+    "fetcher": {},
     "jobs": {},
 }
 
 
 @dataclass
 class Context:
-    """All that a role's code may use. Relay and submission have no keyring, ldap has neither keyring nor edge keys."""
+    """All that a role's code may use. Relay and submission have no keyring, ldap and fetcher not even edge keys."""
 
     settings: Settings
     role: str

@@ -32,9 +32,10 @@ from server.audit.indicators import Indicators
 from server.base import clock, health, log
 from server.base.processes import die_with
 from server.base.seal import Allowed, Sealed, code, seal
-from server.base.settings import Settings, SettingsError, find_home, load
+from server.base.settings import Edge, Settings, SettingsError, find_home, load
 from server.db import pool, queries
 from server.db.confinement import EmbeddedError
+from server.trust import sources
 
 Serve = Callable[[Context, Sockets], Awaitable[Running]]
 
@@ -46,6 +47,7 @@ TABLE: Final[dict[str, str]] = {
     "web": "server.web.edge:serve",
     "ldap": "server.ldap.edge:serve",
     "sender": "server.sender.worker:serve",
+    "fetcher": "server.fetcher.worker:serve",
     "jobs": "server.jobs:serve",
 }
 READERS: Final = frozenset({"imap", "web", "jobs"})  # hold the keyring: they open mailboxes
@@ -105,10 +107,15 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
             raise SettingsError(f"the data directory {settings.home} must not lie in {folder}, which roles can read")
     read = [settings.path(anchor) for anchor in settings.trust.anchors]
     section = settings.relay if role == "sender" else getattr(settings, role, None)
-    if section is not None:
+    if isinstance(section, Edge):
         read += [settings.path(section.certificate), settings.path(section.private_key)]
+    connect: tuple[int, ...] = ()
     # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
-    connect = (settings.sender.port, *settings.sender.resolver_ports, 53) if role == "sender" else ()
+    if role == "sender":
+        connect = (settings.sender.port, *settings.sender.resolver_ports, 53)
+    elif role == "fetcher":
+        connect = (*sources.ports(settings), 53)
+        read += sources.folders(settings)
     chooses = role == "sender" and bool(settings.sender.source)
     address = urlsplit(dsn)
     if not address.hostname:

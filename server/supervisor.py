@@ -80,8 +80,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     def _count(self, role: str) -> int:
-        section = getattr(self._settings, role, None)
-        return section.workers if section is not None else 1
+        return getattr(getattr(self._settings, role, None), "workers", 1)  # jobs and fetcher are one each
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, keep it running until `stop` is set, drain, stop.

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 import asyncpg
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crypto.pki.crl import Crl
@@ -40,6 +41,7 @@ class Follower:
         self._settings = settings
         self._anchors = TrustAnchors(anchors.certificates)  # its memory is not shared: lists are read in a thread
         self._log = log
+        self.signer: tuple[x509.Certificate, ...] = ()  # the path of who signed the list, to its anchor
         self._list_id = 0
         self._revision = 0
         self._loop: asyncio.Task[None] | None = None
@@ -106,4 +108,7 @@ class Follower:
         self._log.info("white_list_taken", list_id=self._list_id, entries=len(found.entries))
 
     def _read(self, document: bytes, accepted_at: datetime) -> WhiteList:
-        return read(signed_root(document, self._anchors, pinned_signer(self._settings), accepted_at))
+        def note(path: tuple[x509.Certificate, ...]) -> None:
+            self.signer = path
+
+        return read(signed_root(document, self._anchors, pinned_signer(self._settings), accepted_at, note))
