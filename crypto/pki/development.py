@@ -4,6 +4,7 @@ pki/root.pem root.key                       the anchor and its key (delete the k
 pki/server.pem server.key                   P-256, every TLS listener
 pki/server-rsa.pem server-rsa.key           the same names, RSA 2048
 pki/organisation.pem organisation.key       client certificate of an organisation's software
+pki/crl/root.crl                            the root's revocation list (`caducee trust revoke` puts certificates on it)
 pki/smime/<address>[-rsa-2048].pem .key     signing certificates, made when a mailbox asks for one
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from crypto.pki import authority
 from crypto.pki.issue import Issued, new_root, organisation_client, professional, server
 from crypto.pki.profile import KeyKind
 
@@ -34,6 +36,7 @@ def create(folder: Path, domain: str, now: datetime, names: Sequence[str] = ()) 
     server(root, hosts, ORGANISATION, now).save(folder, "server")
     server(root, hosts, ORGANISATION, now, KeyKind.RSA_2048).save(folder, "server-rsa")
     organisation_client(root, ORGANISATION, FINESS, now).save(folder, "organisation")
+    authority.publish(folder, root, now)
     root.save(folder, "root")  # last: with it the PKI is whole
     return root
 

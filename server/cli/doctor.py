@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,8 +27,10 @@ from server.db.confinement import EmbeddedError
 from server.transport.alarms import Alarm, since
 from server.transport.unknown import BY_OPERATOR, BY_SENDER
 from server.transport.volume import RECEIVED, STRANGERS
+from server.trust.state import State, state
 
 EXPIRY_WARNING = timedelta(days=30)  # time enough to order a certificate
+STALE = timedelta(hours=24)  # référentiel: the white list is fetched at least daily
 LITTLE_SPACE = 2_048 * MIB
 NO_SPACE = 256 * MIB
 
@@ -89,12 +91,12 @@ def _profile(settings: Settings) -> Iterator[Finding]:
             "the development sign-in is on: anybody who reaches the web port may read any record.",
             "Set production = true (and identity.development_sign_in = false) before real data.",
         )
-    if not settings.trust.members:
+    if not settings.trust.members and not settings.trust.white_list:
         yield Finding(
             Level.WARNING,
             "relay",
             "no other operator is trusted: the relay refuses all.",
-            "List them in trust.members.",
+            "Set trust.white_list, or list them in trust.members.",
         )
 
 
@@ -181,12 +183,46 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         async with Admin(settings) as admin:
             version = admin.server_version()
             raised = await since(admin.connection, clock.now() - timedelta(hours=ALARM_WINDOW_HOURS))
+            trusted = await state(admin.connection)
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
         yield Finding(Level.GOOD, "database", f"PostgreSQL {version} answers and its schema is up to date.")
+        for finding in trust_findings(settings, trusted, clock.now()):
+            yield finding
         for alarm in raised:
             yield _volume(alarm)
+
+
+def trust_findings(settings: Settings, trusted: State, now: datetime) -> Iterator[Finding]:
+    """Whether the white list and the revocation lists are fresh; what was refused, and why."""
+    chosen, kept = settings.trust.white_list, trusted.kept
+    if chosen:
+        one = next((one for one in trusted.sources if one.source == chosen), None)
+        trouble = one.failure if one is not None else "it was not fetched yet."
+        if kept is None:
+            advice = "caducee trust refresh says it again; until it passes, other operators' mail is refused."
+            yield Finding(Level.BAD, "white list", f"none was accepted: {trouble}", advice)
+        elif trouble:
+            yield Finding(
+                Level.WARNING,
+                "white list",
+                f"the new one is refused: {trouble} The one of {kept.generated_at:%Y-%m-%d %H:%M} UTC stays.",
+                "Ask who publishes it; caducee trust show tells more.",
+            )
+        elif one is not None and one.good_at is not None and now - one.good_at > STALE:
+            advice = "Does the role fetcher run, and reach the address?"
+            yield Finding(Level.WARNING, "white list", f"not fetched since {one.good_at:%Y-%m-%d %H:%M}.", advice)
+        else:
+            yield Finding(Level.GOOD, "white list", f"{kept.entries:,} rows of {kept.generated_at:%Y-%m-%d %H:%M} UTC.")
+    for one in trusted.sources:
+        if one.kind == "white-list" or now - one.tried_at > STALE:  # no longer asked for
+            continue
+        if one.valid_until is not None and one.valid_until < now:
+            text = f"{one.source} ended {one.valid_until:%Y-%m-%d %H:%M}: certificates can no longer be checked by it."
+            yield Finding(Level.WARNING, "revocation", text, one.failure or "Ask who publishes it.")
+        elif one.failure:
+            yield Finding(Level.WARNING, "revocation", f"{one.source}: {one.failure}", "caducee trust show tells more.")
 
 
 _VOLUMES = {

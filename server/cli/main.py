@@ -11,7 +11,7 @@ from rich.markup import escape
 from crypto.errors import CryptoError
 from server.base.errors import CaduceeError
 from server.base.settings import HOME_VARIABLE, SettingsError
-from server.cli import database, directory, dns, indicators, mailbox, operate, queue, terms, trace
+from server.cli import database, directory, dns, indicators, mailbox, operate, private_space, queue, terms, trace, trust
 from server.cli.common import Failure, HomeOption, err
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
@@ -42,6 +42,8 @@ app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(queue.app, name="queue")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")
+private_space.register(trust.app)
+app.add_typer(trust.app, name="trust")
 
 
 def main() -> None:

@@ -37,9 +37,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory, noon: datetime) -> Path:
 def test_development_pki_is_whole_and_private(pki: Path) -> None:
     names = {str(path.relative_to(pki)) for path in pki.rglob("*") if path.is_file()}
     signers = {"smime/dr.essai@mss.example.test", "smime/dr.essai@mss.example.test-rsa-2048"}
-    assert names == {
-        f"{name}.{end}" for name in {"root", "server", "server-rsa", "organisation"} | signers for end in ("pem", "key")
-    }
+    pairs = {"root", "server", "server-rsa", "organisation"} | signers
+    assert names == {"crl/root.crl"} | {f"{name}.{end}" for name in pairs for end in ("pem", "key")}
     for path in pki.rglob("*.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
