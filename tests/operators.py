@@ -17,13 +17,18 @@ from pathlib import Path
 
 from cryptography import x509
 
+from crypto.pki.authority import list_file
+from server.base import clock
+from server.trust import private_space
+from server.trust.white_list import entry
 from tests.dns_server import DnsServer, dns_in_a_thread
 from tests.postfix import Postfix
-from tests.serving import Served
+from tests.serving import Served, caducee
 
 ONE, TWO, THREE = "un.exemple.fr", "deux.exemple.fr", "trois.exemple.fr"
 HOSTS = {ONE: "127.0.0.11", TWO: "127.0.0.12", THREE: "127.0.0.13"}
 ARRIVES_SECONDS = 30
+SIGNER = {"signer_name": "Liste Blanche de Test", "signer_unit": "318751275100020"}
 
 
 @dataclass(frozen=True)
@@ -108,14 +113,32 @@ def member(served: Served) -> Member:
 
 
 def trust_each_other(caducees: Sequence[Served], members: Sequence[Member]) -> None:
-    """Each Caducée trusts the members' roots, and lists the members' names for their domains."""
-    roots = [str(one.root) for one in members]
-    listed = "".join(
-        f'"{domain}" = {json.dumps([one.subject], ensure_ascii=False)}\n' for one in members for domain in one.domains
-    )
+    """Each Caducée, before it starts, follows one white list of the members, signed by a manager of their own, and the
+    revocation lists of the members' roots."""
+    space = caducees[0].home.parent / f"space-{caducees[0].domain}"
+    private_space.make(space, SIGNER["signer_name"], SIGNER["signer_unit"], clock.now())
+    publish(space, members)
+    settings = {
+        "anchors": [str(root) for root in (space / "root.pem", *(one.root for one in members))],
+        "white_list": str(space / "list" / "white-list.xml"),
+        "crls": [str(file) for one in members if (file := list_file(one.root.parent)).exists()],
+        **SIGNER,
+    }
+    text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
     for one in caducees:
         with (one.home / "caducee.toml").open("a", encoding="utf-8") as file:
-            file.write(f"\n[trust]\nanchors = {json.dumps(roots)}\n\n[trust.members]\n{listed}")
+            file.write(f"\n[trust]\n{text}")
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda one: caducee("trust", "refresh", home=one.home), caducees))
+
+
+def publish(space: Path, members: Sequence[Member]) -> None:
+    """The manager signs a new list of these members."""
+    rows = [entry(domain, one.subject) for one in members for domain in one.domains]
+    document, _ = private_space.signed(space, rows, clock.now())
+    file = space / "list" / "white-list.xml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(document)
 
 
 @contextlib.contextmanager

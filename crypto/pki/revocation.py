@@ -10,7 +10,6 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -30,26 +29,29 @@ Knowledge = Crl | OcspAnswer
 
 
 class Revocations:
-    """All that a process knows. One object a process; `learn` replaces what the same source said before."""
+    """All that a process knows. One object a process; `learn` replaces what the same source said before.
+
+    Threads may ask while the event loop learns: nothing is changed in place.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Knowledge] = {}
         # a list is found by its issuer's name, an answer by the serial number it speaks of
-        self._about: dict[x509.Name | int, list[Knowledge]] = {}
-        self._answers: OrderedDict[tuple[bytes, ...], tuple[Answer, datetime]] = OrderedDict()
+        self._about: dict[x509.Name | int, tuple[Knowledge, ...]] = {}
+        self._answers: dict[tuple[bytes, ...], tuple[Answer, datetime]] = {}
 
     def learn(self, knowledge: Knowledge) -> None:
         """Take it into account from now on, in the place of what its source said before."""
         self.forget(knowledge.source)
         self._known[knowledge.source] = knowledge
-        self._about.setdefault(knowledge.about, []).append(knowledge)
+        self._about[knowledge.about] = (*self._about.get(knowledge.about, ()), knowledge)
 
     def forget(self, source: str) -> None:
         """What this source said no longer counts."""
         self._answers.clear()
         old = self._known.pop(source, None)
         if old is not None:
-            self._about[old.about].remove(old)
+            self._about[old.about] = tuple(one for one in self._about[old.about] if one is not old)
 
     def sources(self) -> frozenset[str]:
         """Who said what is known."""
@@ -64,10 +66,9 @@ class Revocations:
         found = self._answers.get(key)
         if found is None or not found[1] <= now < found[1] + ANSWER_HOLDS:
             found = self._judge(path, now), now
+            if len(self._answers) >= CACHED_ANSWERS:
+                self._answers.clear()
             self._answers[key] = found
-            if len(self._answers) > CACHED_ANSWERS:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end(key)
         return found[0]
 
     def _judge(self, path: Sequence[x509.Certificate], now: datetime) -> Answer:

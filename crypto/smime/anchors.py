@@ -17,6 +17,7 @@ from cryptography.x509.verification import Store
 
 from crypto.errors import CryptoError
 from crypto.pki.path import Found, find
+from crypto.pki.revocation import Revocations
 
 CACHED_PATHS = 4_096  # signers seen lately; an entry is about 5 KB, its certificates
 ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
@@ -30,6 +31,7 @@ class TrustAnchors:
         if not self.certificates:
             raise CryptoError("no trust anchor: at least one root certificate is needed")
         self._store = Store(list(self.certificates))
+        self.revocations = Revocations()  # what is known; who follows the trust space teaches it
         self._found: OrderedDict[bytes, Found] = OrderedDict()
 
     @classmethod

@@ -49,6 +49,7 @@ class SubReason(StrEnum):
     TWO_CERTIFICATES = "two-certificates"  # two that fit the signer
     UNTRUSTED = "untrusted"  # no path to our anchors
     EXPIRED = "expired"
+    REVOKED = "revoked"
     NOT_YET_VALID = "not-yet-valid"
     NO_ADDRESS = "no-address"  # the certificate names no mailbox
     AMBIGUOUS = "ambiguous"  # another reader may see another content than the one signed

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from cryptography import x509
+
+from crypto.pki.standing import Status as Standing
 from crypto.smime.algorithms import DIGESTS, WEAK_DIGESTS, Unknown, Weak, signature_holds
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.attributes import names_other_certificate, signing_time, the_only
@@ -68,14 +71,16 @@ def verify(signed: SignedData, from_addresses: Sequence[str], anchors: TrustAnch
         _check_signature(signer, holder, content)
         draft = replace(draft, signing_time=_signing_time(signer))
         _check_sender(holder, from_addresses)
-        _check_trust(holder, contents, anchors, now)
+        path = _check_trust(holder, contents, anchors, now)
+        checked = _check_revocation(path, anchors, now)
     except Malformed:
         return draft
     except _Judged as judged:
         return replace(draft, status=judged.status, reason=judged.reason)
-    return replace(
-        draft, status=Status.PASSED, reason=SubReason.VALID, doubts=_doubts(signed, signer, holder, draft, now)
-    )
+    doubts = _doubts(signed, signer, holder, draft, now)
+    if not checked:
+        doubts = (Doubt.REVOCATION_NOT_CHECKED, *doubts)
+    return replace(draft, status=Status.PASSED, reason=SubReason.VALID, doubts=doubts)
 
 
 def _failed(reason: SubReason) -> _Judged:
@@ -168,12 +173,16 @@ def _check_sender(holder: Certificate, from_addresses: Sequence[str]) -> None:
         raise _failed(SubReason.OTHER_SENDER)
 
 
-def _check_trust(holder: Certificate, contents: Contents, anchors: TrustAnchors, now: datetime) -> None:
+def _check_trust(
+    holder: Certificate, contents: Contents, anchors: TrustAnchors, now: datetime
+) -> tuple[x509.Certificate, ...]:
+    """The path to an anchor."""
     # A certificate out of its time is judged at the nearest moment of it, so that an expired colleague is told from
     # a stranger.
     moment = min(max(now, holder.not_before), holder.not_after)
     others = [der for der in contents.certificates if der != holder.der]
-    if not anchors.trusts(holder.x509, holder.der, others, moment):
+    path = anchors.path(holder.x509, holder.der, others, moment)
+    if not path:
         raise _open(SubReason.UNTRUSTED)
     if now > holder.not_after:
         raise _open(SubReason.EXPIRED)
@@ -181,6 +190,16 @@ def _check_trust(holder: Certificate, contents: Contents, anchors: TrustAnchors,
         raise _open(SubReason.NOT_YET_VALID)
     if not holder.addresses:
         raise _open(SubReason.NO_ADDRESS)
+    return path
+
+
+def _check_revocation(path: tuple[x509.Certificate, ...], anchors: TrustAnchors, now: datetime) -> bool:
+    """Whether it is known that nothing of the path is revoked. That something is, is no proof of deceit: the signature
+    may be older than the revocation (ETSI EN 319 102-1, REVOKED_NO_POE)."""
+    standing = anchors.revocations.judge(path, now).status
+    if standing is Standing.REVOKED:
+        raise _open(SubReason.REVOKED)
+    return standing is Standing.GOOD
 
 
 def _signing_time(signer: SignerInfo) -> datetime | None:
@@ -193,7 +212,7 @@ def _signing_time(signer: SignerInfo) -> datetime | None:
 def _doubts(
     signed: SignedData, signer: SignerInfo, holder: Certificate, draft: Verdict, now: datetime
 ) -> tuple[Doubt, ...]:
-    doubts = [Doubt.REVOCATION_NOT_CHECKED]
+    doubts = []
     if not signed.at_top:
         doubts.append(Doubt.PART_ONLY)
     if signed.micalg and signed.micalg.replace("-", "") != DIGESTS[signer.digest].name:

@@ -36,7 +36,9 @@ class Follower:
 
     def __init__(self, pool: asyncpg.Pool, settings: Trust, anchors: TrustAnchors, log: Any) -> None:
         """Raises DistinguishedNameError: a name in `trust.members` is none."""
-        self.space = TrustSpace(settings.members, strict=settings.revocation == "require")
+        strict = settings.revocation == "require"
+        # the verdicts on messages ask the same knowledge
+        self.space = TrustSpace(settings.members, strict=strict, revocations=anchors.revocations)
         self._pool = pool
         self._settings = settings
         self._anchors = TrustAnchors(anchors.certificates)  # its memory is not shared: lists are read in a thread

@@ -32,8 +32,15 @@ log = structlog.get_logger()
 class TrustSpace:
     """Subjects of operators' certificates and the domains each speaks for (lower case, A-labels)."""
 
-    def __init__(self, members: Mapping[str, Iterable[str]], *, strict: bool = False) -> None:
-        """`members` maps a domain to names as text; `strict`: nobody is spoken with whose revocation is unknown.
+    def __init__(
+        self,
+        members: Mapping[str, Iterable[str]],
+        *,
+        strict: bool = False,
+        revocations: Revocations | None = None,
+    ) -> None:
+        """`members` maps a domain to names as text; `strict`: nobody is spoken with whose revocation is unknown;
+        `revocations`: what is known of them, where others of the process ask it too.
 
         Raises DistinguishedNameError naming the domain.
         """
@@ -45,7 +52,7 @@ class TrustSpace:
                 raise DistinguishedNameError(f"trust.members, domain {domain}: {error}") from None
         self._strict = strict
         self.white_list: WhiteList | None = None
-        self.revocations = Revocations()
+        self.revocations = Revocations() if revocations is None else revocations
         self._paths: OrderedDict[bytes, tuple[x509.Certificate, ...]] = OrderedDict()
         self._noted: dict[bytes, date] = {}
         self.to_note: dict[bytes, tuple[x509.Certificate, ...]] = {}

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.errors import CryptoError
+from crypto.pki.crl import Crl
 from crypto.pki.issue import Holder, Issued, issue, new_root, organisation_client, professional
 from crypto.pki.profile import KeyKind, Profile, ProfileName
 from crypto.smime import signed_data
@@ -28,6 +29,7 @@ from crypto.smime.signed_data import Kind, SignedData, enclosed_content
 from crypto.smime.tlv import encoded
 from crypto.smime.verdict import Doubt, Status, SubReason, Verdict
 from crypto.smime.verify import verify
+from tests.revocation_lists import crl
 
 ENTITY = b"Content-Type: text/plain; charset=utf-8\r\n\r\nAmoxicilline 1 g, matin et soir, 6 jours.\r\n"
 DOCTOR = "aline.martin@mss.example.test"
@@ -89,6 +91,17 @@ def test_valid_signature_says_all(detached: bytes, anchors: TrustAnchors, rsa_si
     assert verdict.signer.addresses == (DOCTOR,)
     assert verdict.signer.fingerprint == rsa_signer.certificate.fingerprint(hashes.SHA256()).hex()
     assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_what_is_known_of_revocation_counts(detached: bytes, root: Issued, rsa_signer: Issued) -> None:
+    found, anchors = SignedData(Kind.DETACHED, ENTITY, detached, "sha-256"), TrustAnchors([root.certificate])
+    anchors.revocations.learn(Crl.parse(crl(root, [], NOON), "list"))
+    good = verify(found, [DOCTOR], anchors, NOON)
+    assert (good.status, good.doubts) == (Status.PASSED, ())
+    anchors.revocations.learn(Crl.parse(crl(root, [rsa_signer.certificate], NOON), "list"))
+    revoked = verify(found, [DOCTOR], anchors, NOON)
+    assert (revoked.status, revoked.reason) == (Status.INDETERMINATE, SubReason.REVOKED)
+    assert Verdict.from_json(revoked.to_json()) == revoked
 
 
 @pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.RSA_3072, KeyKind.P256, KeyKind.P384])
