@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +26,7 @@ import pytest
 
 from server.db.embedded import EmbeddedPostgres
 from tests.durability.processes import alive, kill, kind_of, tree
-from tests.serving import DOCTOR, DOMAIN, PATIENT, PHARMACY, Served, caducee
+from tests.serving import PATIENT, PHARMACY, Served, caducee
 
 KINDS = ["submission", "postmaster", "supervisor", "backend", "imap", "jobs", "web", "relay", "ldap"]
 SENDERS = 6
@@ -36,18 +36,23 @@ EARLY = {"PYTHONPATH": str(Path(__file__).parent / "early_reply")}
 
 
 class Sender:
-    """Sends its share of the messages, each until it is accepted."""
+    """Sends its share of the messages, each until it is accepted: from the doctor, to these in turn."""
 
-    def __init__(self, served: Served, name: str, numbers: range, halt: threading.Event) -> None:
+    def __init__(
+        self, served: Served, name: str, numbers: range, halt: threading.Event, recipients: Sequence[str] = ()
+    ) -> None:
         self.accepted: list[str] = []
+        self.domain = served.domain
         self._served, self._name, self._numbers, self._halt = served, name, numbers, halt
+        self._recipients = recipients or (served.patient, served.pharmacy)
         self._client: smtplib.SMTP | None = None
 
     def run(self) -> None:
         for number in self._numbers:
-            recipient = PHARMACY if number % 2 else PATIENT
-            message_id = f"<{self._name}.{number}@{DOMAIN}>"
-            text = f"From: {DOCTOR}\r\nTo: {recipient}\r\nSubject: {number}\r\nMessage-ID: {message_id}\r\n\r\n"
+            recipient = self._recipients[number % len(self._recipients)]
+            message_id = f"<{self._name}.{number}@{self.domain}>"
+            head = f"From: {self._served.doctor}\r\nTo: {recipient}\r\nSubject: {number}\r\n"
+            text = f"{head}Message-ID: {message_id}\r\n\r\n"
             deadline = time.monotonic() + GIVE_UP_SECONDS
             while not self._send(recipient, text + "Bonjour.\r\n" * 40):
                 if self._halt.wait(0.05):
@@ -59,8 +64,8 @@ class Sender:
         """True: answered 250. False: try again. Any 5xx is an error of the server's."""
         try:
             if self._client is None:
-                self._client = self._served.submission(DOCTOR)
-            self._client.sendmail(DOCTOR, [recipient], text)
+                self._client = self._served.submission(self._served.doctor)
+            self._client.sendmail(self._served.doctor, [recipient], text)
         except smtplib.SMTPRecipientsRefused as error:
             if any(code >= 500 for code, _ in error.recipients.values()):
                 raise
