@@ -47,7 +47,7 @@ def ours() -> Iterator[Target]:
             [(address, served.passwords[address], address) for address in addresses],
             [served.process.pid],
         )
-        target.messages = {size: [_signed(served.home, address, size) for address in addresses] for size in SIZES}
+        target.messages = {size: [signed(served.home, address, size) for address in addresses] for size in SIZES}
         try:
             yield target
         finally:
@@ -75,7 +75,7 @@ def peer(messages: dict[int, list[bytes]]) -> Iterator[Target | None]:
             subprocess.run([Path(scripts) / "peer_down.sh", place], check=True, stdout=subprocess.DEVNULL)
 
 
-def _signed(home: Path, address: str, size: int) -> bytes:
+def signed(home: Path, address: str, size: int) -> bytes:
     """A message of about `size` octets with a PDF-like attachment, S/MIME-signed by its sender (RSA 2048)."""
     attachment = random.Random(size).randbytes(max(100, (size - OVERHEAD) * 3 // 4))
     content = EmailMessage(policy=email.policy.SMTP)
