@@ -165,6 +165,24 @@ def test_a_failure_after_acceptance_crosses_back(space: Operators) -> None:
     assert (recipient["Action"], recipient["Status"]) == ("failed", "5.1.1")
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (1, 3), (3, 1)], ids=["1-to-2", "1-to-3", "3-to-1"])
+def test_who_asks_is_told_of_delivery(space: Operators, first: int, second: int) -> None:
+    """RFC 3461 across two operators: the question reaches the last one, and its answer the writer."""
+    sender, reader = party(space, first), party(space, second)
+    subject = f"Recu-{first}-{second}"
+    clear(sender)
+    asked = ("NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;alias-{second}@un.exemple.fr")
+    data = letter(sender.address, reader.address, subject)
+    sender.send([reader.address], data, ("RET=HDRS", f"ENVID=QQ{first}{second}"), asked)
+    assert reader.arrived(subject).endswith(data)
+    whole, recipient = notice(sender.arrived("Message remis" if isinstance(reader.operator, Served) else "Successful"))
+    assert whole["Original-Envelope-Id"] == f"QQ{first}{second}"
+    assert recipient["Original-Recipient"].replace(" ", "") == f"rfc822;alias-{second}@un.exemple.fr"
+    assert recipient["Final-Recipient"].split(";")[1].strip() == reader.address
+    assert recipient["Action"] == "delivered"
+    clear(sender)
+
+
 def clear(sender: Party) -> None:
     """Take what is in the mailbox away, so that the next notification is the next test's."""
     if isinstance(sender.operator, Postfix):
