@@ -248,11 +248,16 @@ class Settings(BaseModel):
             raise ValueError('a domain in lower case without a final dot, like "msg.exemple.fr"')
         return value
 
+    @field_validator("identity")
+    @classmethod
+    def _proves_who_signs_in(cls, value: Identity, info: ValidationInfo) -> Identity:
+        if info.data.get("production") and value.development_sign_in:
+            raise ValueError("development_sign_in must be false when production is true")
+        return value
+
     def model_post_init(self, context: Any) -> None:
         if not self.patient_domain:
             object.__setattr__(self, "patient_domain", f"patient.{self.domain}")
-        if self.production and self.identity.development_sign_in:
-            raise ValueError("identity.development_sign_in must be false when production is true")
 
     @property
     def patient_domains(self) -> frozenset[str]:

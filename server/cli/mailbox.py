@@ -29,6 +29,7 @@ IDENTIFIERS = {
     OwnerKind.APP: {"finess"},
     OwnerKind.PATIENT: {"ins"},
 }
+NAMED = 5  # addresses that are named in an error
 BATCH = 200  # mailboxes of one transaction: small enough to show progress, large enough to be quick
 
 
@@ -107,7 +108,9 @@ def import_(
                         made = await create(admin.connection, admin.keyring, admin.edge, batch)
                     except AddressTaken as error:
                         ready = f"{start} mailboxes before line {start + 2} are ready" if start else "nothing was made"
-                        raise Failure(f"Taken already, or twice: {', '.join(error.addresses)}; {ready}.") from None
+                        taken, more = ", ".join(error.addresses[:NAMED]), len(error.addresses) - NAMED
+                        others = f" and {more} more" if more > 0 else ""
+                        raise Failure(f"Taken already, or twice: {taken}{others}; {ready}.") from None
                     if secrets:
                         made_secrets = await admin.accounts.new_app_passwords([m.owner_id for m in made], "import")
                         csv.writer(secrets).writerows(zip([m.address for m in batch], made_secrets, strict=True))

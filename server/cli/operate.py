@@ -42,7 +42,8 @@ def init(
 def serve(
     home: HomeOption = None,
     role: Annotated[
-        str | None, typer.Option(help="Only this role (relay, submission, imap, web, ldap, jobs), in this process.")
+        str | None,
+        typer.Option(help="Only this role (relay, submission, imap, web, ldap, sender, jobs), in this process."),
     ] = None,
 ) -> None:
     """Run the server: PostgreSQL if no other is set, and every role. SIGTERM drains and ends it."""

@@ -147,6 +147,16 @@ def test_a_damaged_import_file_is_refused_with_its_line(
     assert sentence in refused("mailbox", "import", str(source), home=made)
 
 
+def test_an_import_of_addresses_that_are_taken_names_some_of_them(made: Path, tmp_path: Path) -> None:
+    source = tmp_path / "deux-fois.csv"
+    rows = [f"prise{number}@{DOMAIN},PER,Dr Prise,,," for number in range(9)]
+    source.write_text("\n".join(["address,type,name,rpps,finess,ins", *rows]))
+    caducee("mailbox", "import", str(source), home=made)
+    said = refused("mailbox", "import", str(source), home=made)
+    assert said.count("prise") == 5
+    assert "and 4 more; nothing was made." in said
+
+
 def test_an_import_that_made_nothing_leaves_no_password_file(made: Path, tmp_path: Path) -> None:
     source, secrets = tmp_path / "boxes.csv", tmp_path / "secrets.csv"
     source.write_text(f"\ufeffaddress,type,name,rpps,finess,ins\nprise@{DOMAIN},PER,Prise,,,\n", encoding="utf-8")

@@ -50,7 +50,7 @@ def test_patients_have_a_domain_of_their_own(tmp_path: Path) -> None:
         (
             'domain = "a.example"\nproduction = true\n[identity]\ndevelopment_sign_in = true\n',
             {},
-            "identity.development_sign_in must be false",
+            "line 3: identity: development_sign_in must be false",
         ),
     ],
 )
