@@ -5,7 +5,7 @@ Addresses are shown as the logs show them, by pseudonym; each look into the trai
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def trace(
             found = await _find(admin, wanted.strip(), after)
             shown = "addresses" if reveal else "pseudonyms"
             await Audit(admin.edge).trail_searched(
-                admin.connection, f"operator {getpass.getuser()}", wanted.strip(), shown
+                admin.connection, f"operator, uid {os.getuid()}", wanted.strip(), shown
             )
             return found
 
