@@ -34,7 +34,7 @@ from server.mailbox.feed import Announcer
 from server.mailbox.model import Route
 from server.mailbox.trouble import connection
 from server.transport import carried, queries, queued
-from server.transport.commit import LOST, Committer, Item, Placed, slots
+from server.transport.commit import LOST, Committer, Item, Placed
 from server.transport.envelope import Envelope, Notify, Recipient, Remote
 from server.transport.refusals import Refusal, Refusals
 from server.transport.sealer import Sealer, gone, way_back
@@ -175,7 +175,7 @@ class Acceptor:
 
     async def _all_repeated(self, fingerprints: list[bytes]) -> bool:
         async with connection(self._pool) as acquired:
-            found = await acquired.fetch(queries.REPEATED, slots(clock.now().date())[1], fingerprints)
+            found = await acquired.fetch(queries.REPEATED, fingerprints)
         return {row[0] for row in found}.issuperset(fingerprints)
 
     async def _partly(

@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import cast
 
 import asyncpg
@@ -43,10 +43,7 @@ ATTEMPTS = 4  # of one message alone, whatever the trouble
 RETRY_SECONDS = 0.05  # between them, times the attempt
 FORGET_SECONDS = 0.05  # an idle worker tells after this that its replies arrived
 LOCKED_SECONDS = 30.0  # for so long nobody waits for a folder again that was locked; it is delivered to all the same
-FINGERPRINT_DAYS = 5
 LOST = ("missing", "closed")  # outcomes of a recipient that is no longer there; then nothing of the message is taken
-_SLOTS = 7
-_EPOCH = date(2000, 1, 1)
 
 log = structlog.get_logger()
 
@@ -107,17 +104,6 @@ class _Pending:
         return {copy.owner_id for item in self.items for copy in item.copies}
 
 
-def slots(day: date) -> tuple[int, list[int]]:
-    """Today's slot of fingerprints, and those of the five days and today, in which repeats are looked for."""
-    number = (day - _EPOCH).days
-    return number % _SLOTS, [(number - back) % _SLOTS for back in range(FINGERPRINT_DAYS + 1)]
-
-
-def stale_slot(day: date) -> int:
-    """The slot that holds nothing of the last five days: tomorrow's."""
-    return ((day - _EPOCH).days + 1) % _SLOTS
-
-
 class Committer:
     """The worker's way into the database for mail: a queue and two flushers, each with a connection of its own."""
 
@@ -175,7 +161,7 @@ class Committer:
         if not told:
             return
         try:
-            await self._pool.execute(queries.FORGET, slots(clock.now().date())[1], told)
+            await self._pool.execute(queries.FORGET, told)
         except Exception as error:
             if meaning(error) is None:
                 raise
@@ -354,7 +340,6 @@ async def _deliver(
     connection: asyncpg.Connection, items: Sequence[Item], arrived: Sequence[bytes], skipping: bool
 ) -> list[list[Placed]]:
     """The statement that accepts for mailboxes here."""
-    today, window = slots(clock.now().date())
     here = [(n, item, item.prepared) for n, item in enumerate(items) if item.prepared is not None]
     copies = [(n, copy) for n, item in enumerate(items) for copy in item.copies]
     keys = writers([copy.event for _, copy in copies])
@@ -363,10 +348,10 @@ async def _deliver(
         [n for n, _, _ in here],
         [prepared.content_id for _, _, prepared in here],
         [prepared.size for _, _, prepared in here],
+        [item.internaldate for _, item, _ in here],
         [prepared.summary for _, _, prepared in here],
         [None if prepared.large else prepared.body for _, _, prepared in here],
         [prepared.content_id if prepared.large else None for _, _, prepared in here],
-        [item.internaldate for _, item, _ in here],
         [n for n, _ in copies],
         [copy.owner_id for _, copy in copies],
         [copy.folder_id for _, copy in copies],
@@ -378,8 +363,6 @@ async def _deliver(
         [key.key_id for key in keys],
         [key.reader_id for key in keys],
         [key.sealed for key in keys],
-        today,
-        window,
         list(arrived),
         [copy.turn.contact if copy.turn else None for _, copy in copies],
         [copy.turn.sender if copy.turn else None for _, copy in copies],
@@ -399,7 +382,6 @@ async def _deliver(
 
 async def _enqueue(connection: asyncpg.Connection, outbounds: Sequence[Outbound]) -> dict[bytes, str]:
     """Queue what leaves; "queued" or "repeated" by queue id."""
-    today, window = slots(clock.now().date())
     keys = writers([outbound.event for outbound in outbounds])
     recipients = [(outbound, row) for outbound in outbounds for row in outbound.rows]
     rows = await connection.fetch(
@@ -420,8 +402,6 @@ async def _enqueue(connection: asyncpg.Connection, outbounds: Sequence[Outbound]
         [key.key_id for key in keys],
         [key.reader_id for key in keys],
         [key.sealed for key in keys],
-        today,
-        window,
         [outbound.queue_id for outbound, _ in recipients],
         [number for _, (number, _, _) in recipients],
         [domain for _, (_, domain, _) in recipients],

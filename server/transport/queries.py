@@ -10,23 +10,24 @@ from __future__ import annotations
 #   missing, closed   and then nothing of this message was taken, for no recipient: the caller decides
 #   held      would have been taken but for another recipient of the message that is missing or closed
 # Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
-# $1-$7 messages; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19 today's slot; $20 the slots of five
-# days; $21 fingerprints whose 250 is known to have arrived, to be forgotten; $22-$24 what each copy changes of a
-# patient's right to answer (conversation.turn); $25-$27 by what its event in the trail is found; $28 until
-# when each message is held. Of one sender's messages in a group the last word counts.
+# $1-$7 messages, whose `bulk` only `stored` carries; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19
+# fingerprints whose 250 is known to have arrived, to be forgotten; $20-$22 what each copy changes of a patient's right
+# to answer (conversation.turn); $23-$25 by what its event in the trail is found; $26 until when each message is held.
+# Of one sender's messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
-    DELETE FROM accepted WHERE slot = ANY($20::smallint[]) AND fingerprint = ANY($21::bytea[])
+    DELETE FROM accepted WHERE fingerprint = ANY($19::bytea[])
 ), messages AS (
-    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[],
-                         $28::timestamptz[])
-           AS m(n, content_id, size, summary, body, large_id, internaldate, not_before)
+    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::timestamptz[], $26::timestamptz[])
+           AS m(n, content_id, size, internaldate, not_before)
+), bulk AS (
+    SELECT * FROM unnest($1::int[], $5::bytea[], $6::bytea[], $7::bytea[]) AS m(n, summary, body, large_id)
 ), judged AS MATERIALIZED (
     SELECT a.*, o.state, o.kind, s.owner_id IS NOT NULL AS present,
-           EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($20::smallint[]) AND x.fingerprint = a.fingerprint
+           EXISTS (SELECT FROM accepted x WHERE x.fingerprint = a.fingerprint
                       AND x.accepted_at > now() - interval '5 days') AS repeated
       FROM unnest($8::int[], $9::bigint[], $10::int[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[],
-                  $15::bytea[], $22::bytea[], $23::bytea[], $24::boolean[], $25::bytea[], $26::text[], $27::bytea[])
+                  $15::bytea[], $20::bytea[], $21::bytea[], $22::boolean[], $23::bytea[], $24::text[], $25::bytea[])
            WITH ORDINALITY AS a(n, owner_id, folder_id, key, fingerprint, actor, detail, key_id, contact, sender, muted,
                                 message, trace, party, position)
       LEFT JOIN owner o ON o.owner_id = a.owner_id
@@ -35,17 +36,18 @@ WITH forgotten AS (
     SELECT n FROM judged GROUP BY n
     HAVING bool_and(repeated OR (present AND coalesce(state IN ('active', 'suspended'), false)))
 ), fresh AS (
-    INSERT INTO accepted AS x (slot, fingerprint)
-    SELECT $19, fingerprint FROM judged JOIN whole USING (n) WHERE NOT repeated ORDER BY fingerprint
-    ON CONFLICT (slot, fingerprint) DO UPDATE SET accepted_at = now()
+    INSERT INTO accepted AS x (fingerprint)
+    SELECT fingerprint FROM judged JOIN whole USING (n) WHERE NOT repeated ORDER BY fingerprint
+    ON CONFLICT (fingerprint) DO UPDATE SET accepted_at = now()
        WHERE x.accepted_at <= now() - interval '5 days'
     RETURNING fingerprint
 ), taken AS MATERIALIZED (
-    SELECT j.*, m.content_id, m.size, m.summary, m.body, m.large_id, m.internaldate, m.not_before
+    SELECT j.*, m.content_id, m.size, m.internaldate, m.not_before
       FROM judged j JOIN fresh USING (fingerprint) JOIN messages m USING (n)
 ), stored AS (
     INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)
-    SELECT owner_id, content_id, size, 'hpke', key, summary, body, large_id FROM taken
+    SELECT t.owner_id, t.content_id, t.size, 'hpke', t.key, m.summary, m.body, m.large_id
+      FROM taken t JOIN bulk m USING (n)
     RETURNING owner_id, content_id
 ), locked AS MATERIALIZED (
     SELECT s.owner_id, s.folder_id FROM folder_state s
@@ -54,7 +56,8 @@ WITH forgotten AS (
             WHERE t.state = 'active' AND t.not_before IS NULL)
      ORDER BY s.owner_id, s.folder_id FOR NO KEY UPDATE OF s {skip}
 ), placed AS MATERIALIZED (
-    SELECT t.*, row_number() OVER (PARTITION BY t.owner_id, t.folder_id ORDER BY t.position)::int AS place
+    SELECT t.position, t.owner_id, t.folder_id, t.kind, t.content_id, t.size, t.internaldate,
+           row_number() OVER (PARTITION BY t.owner_id, t.folder_id ORDER BY t.position)::int AS place
       FROM taken t JOIN locked USING (owner_id, folder_id) WHERE t.state = 'active' AND t.not_before IS NULL
 ), counters AS (
     UPDATE folder_state s
@@ -122,20 +125,20 @@ ACCEPT_WAITING = ACCEPT.format(skip="")
 ACCEPT_SKIPPING = ACCEPT.format(skip="SKIP LOCKED")
 
 # What leaves for other operators, in the transaction of the copies that stay: message, recipients, trail, fingerprint.
-# $1-$13 messages; $14-$16 the writers' keys of the trail; $17 today's slot, $18 the slots of five days; $19-$23
-# recipients; $24, $25 by what the event in the trail is found, beside the trace.
+# $1-$13 messages; $14-$16 the writers' keys of the trail; $17-$21 recipients; $22, $23 by what the event in the trail
+# is found, beside the trace.
 ENQUEUE = """
 WITH asked AS (
-    SELECT *, EXISTS (SELECT FROM accepted x WHERE x.slot = ANY($18::smallint[]) AND x.fingerprint = a.fingerprint
+    SELECT *, EXISTS (SELECT FROM accepted x WHERE x.fingerprint = a.fingerprint
                          AND x.accepted_at > now() - interval '5 days') AS repeated
       FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::int[], $8::bytea[],
-                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $24::bytea[], $25::bytea[])
+                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $22::bytea[], $23::bytea[])
            AS a(queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body, fingerprint, actor, detail,
                 writer_id, message, party)
 ), fresh AS (
-    INSERT INTO accepted AS x (slot, fingerprint)
-    SELECT $17, fingerprint FROM asked WHERE NOT repeated ORDER BY fingerprint
-    ON CONFLICT (slot, fingerprint) DO UPDATE SET accepted_at = now()
+    INSERT INTO accepted AS x (fingerprint)
+    SELECT fingerprint FROM asked WHERE NOT repeated ORDER BY fingerprint
+    ON CONFLICT (fingerprint) DO UPDATE SET accepted_at = now()
        WHERE x.accepted_at <= now() - interval '5 days'
     RETURNING fingerprint
 ), taken AS MATERIALIZED (
@@ -145,7 +148,7 @@ WITH asked AS (
     SELECT queue_id, key_id, key, owner_id, trace_id, sender, size, envelope, body FROM taken
 ), recipients AS (
     INSERT INTO queue_recipient (queue_id, number, domain, name, not_before)
-    SELECT r.* FROM unnest($19::bytea[], $20::smallint[], $21::text[], $22::text[], $23::timestamptz[])
+    SELECT r.* FROM unnest($17::bytea[], $18::smallint[], $19::text[], $20::text[], $21::timestamptz[])
            AS r(queue_id, number, domain, name, not_before) JOIN taken USING (queue_id)
 ), writer AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
@@ -241,13 +244,14 @@ SELECT 'local' AS state, q.attempts, q.not_before FROM outgoing q
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"
 # Whether all of these were taken before: asked ahead of the pieces of a large body.
 REPEATED = """
-SELECT fingerprint FROM accepted
- WHERE slot = ANY($1::smallint[]) AND fingerprint = ANY($2::bytea[]) AND accepted_at > now() - interval '5 days'
+SELECT fingerprint FROM accepted WHERE fingerprint = ANY($1::bytea[]) AND accepted_at > now() - interval '5 days'
 """
-FORGET = "DELETE FROM accepted WHERE slot = ANY($1::smallint[]) AND fingerprint = ANY($2::bytea[])"
-# A slot is emptied when its day is over for more than five days; quick, and it never waits behind a delivery for long.
-SLOT_USED = "SELECT EXISTS (SELECT FROM accepted WHERE slot = $1)"
-EMPTY_SLOT = "TRUNCATE accepted_{slot}"
+FORGET = "DELETE FROM accepted WHERE fingerprint = ANY($1::bytea[])"
+# Those whose 250 nobody was seen to read, when nobody will send the same again: a piece of them.
+FORGET_OLD = """
+DELETE FROM accepted WHERE fingerprint IN (
+       SELECT fingerprint FROM accepted WHERE accepted_at < now() - interval '5 days' LIMIT $1)
+"""
 
 # The local queue, one row a transaction; others' rows are passed over.
 NEXT_LOCAL = """

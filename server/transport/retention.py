@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncpg
 
-from server.base import clock
+from server.base.limits import STEP_MESSAGES
 from server.mailbox.maintenance import trim_changes
 from server.mailbox.trouble import connection
 from server.transport import alarms, queries
-from server.transport.commit import stale_slot
 
 
 async def trim(pool: asyncpg.Pool) -> int:
@@ -17,10 +16,5 @@ async def trim(pool: asyncpg.Pool) -> int:
 
 
 async def _trim_fingerprints(pool: asyncpg.Pool) -> int:
-    # Tomorrow's slot holds what was accepted six days ago and nothing later.
-    slot = stale_slot(clock.now().date())
     async with connection(pool) as acquired:
-        if not await acquired.fetchval(queries.SLOT_USED, slot):
-            return 0
-        await acquired.execute(queries.EMPTY_SLOT.format(slot=slot))
-    return 1
+        return int((await acquired.execute(queries.FORGET_OLD, STEP_MESSAGES)).rpartition(" ")[2])

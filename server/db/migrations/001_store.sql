@@ -157,21 +157,13 @@ CREATE INDEX change_by_time ON change USING brin (changed_at);
 
 -- Transport ----------------------------------------------------------------------------------------------------------
 
--- Fingerprints of what was accepted, kept five days: seven partitions by day number modulo seven, so that forgetting a
--- day is one TRUNCATE and no table is ever made or dropped while the product runs.
+-- Fingerprints of what was accepted, until the client is seen to have read its 250, five days at most. One table: nearly
+-- every row goes again after some milliseconds, and looking into a partition for each day cost more than all other reads.
 CREATE TABLE accepted (
-    slot        smallint NOT NULL,
-    fingerprint bytea NOT NULL,
-    accepted_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (slot, fingerprint)
-) PARTITION BY LIST (slot);
-CREATE TABLE accepted_0 PARTITION OF accepted FOR VALUES IN (0);
-CREATE TABLE accepted_1 PARTITION OF accepted FOR VALUES IN (1);
-CREATE TABLE accepted_2 PARTITION OF accepted FOR VALUES IN (2);
-CREATE TABLE accepted_3 PARTITION OF accepted FOR VALUES IN (3);
-CREATE TABLE accepted_4 PARTITION OF accepted FOR VALUES IN (4);
-CREATE TABLE accepted_5 PARTITION OF accepted FOR VALUES IN (5);
-CREATE TABLE accepted_6 PARTITION OF accepted FOR VALUES IN (6);
+    fingerprint bytea PRIMARY KEY,
+    accepted_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX accepted_by_time ON accepted USING brin (accepted_at);
 
 -- Deliveries still to be made. kind 'local': into a folder of owner_id that was locked or suspended at the time.
 CREATE TABLE outgoing (
@@ -274,5 +266,4 @@ GRANT DELETE ON content, large_body, body_piece TO caducee_jobs;
 -- FOR UPDATE, to hold what is about to be collected, asks for UPDATE on one column.
 GRANT UPDATE (created_at) ON large_body TO caducee_jobs;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outgoing, accepted TO caducee_jobs;
-GRANT TRUNCATE ON accepted_0, accepted_1, accepted_2, accepted_3, accepted_4, accepted_5, accepted_6 TO caducee_jobs;
 GRANT SELECT ON audit, audit_key, audit_reader TO caducee_jobs;
