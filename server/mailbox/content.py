@@ -149,7 +149,8 @@ async def rewrap(connection: asyncpg.Connection, key: OwnerKey, fresh: Sequence[
         return
     wrapped = [key.wrap_message_key(content_id, message_key) for content_id, message_key in fresh]
     try:
-        await connection.execute(queries.REWRAP, key.owner_id, [content_id for content_id, _ in fresh], wrapped)
+        contents = [content_id for content_id, _ in fresh]
+        await connection.execute(queries.REWRAP, [key.owner_id] * len(fresh), contents, wrapped)
     except asyncpg.PostgresError as error:
         log.warning("rewrap_postponed", error=error)
         return

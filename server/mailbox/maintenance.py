@@ -17,8 +17,7 @@ from server.mailbox.create import fill_spares
 from server.mailbox.keys import SEALED_FORM, Keys
 from server.mailbox.trouble import connection
 
-REWRAP_OWNERS = 100  # a piece of re-wrapping opens at most so many mailboxes,
-REWRAP_KEYS = 500  # and so many messages of each (0.1 ms each)
+REWRAP_KEYS = 500  # 0.1 ms each
 COLLECT_ROWS = 500
 # A COPY may be racing with an EXPUNGE, and a restore of yesterday's backup wants yesterday's content.
 UNREFERENCED_SECONDS = 24 * 3600.0
@@ -36,30 +35,30 @@ class Rewrapper:
         self._keys = Keys(keyring)
         self._damaged: set[int] = set()
 
-    async def some(self, pool: asyncpg.Pool) -> int:
-        """One piece; returns how many keys. An owner whose key does not open is logged once and passed over."""
-        done = 0
-        async with connection(pool) as acquired:
-            for row in await acquired.fetch(queries.SEALED_OWNERS, REWRAP_OWNERS * REWRAP_KEYS, list(self._damaged)):
-                done += await self._owner(acquired, row["owner_id"])
-        return done
+    async def some(self, pool: asyncpg.Pool) -> bool:
+        """One piece; whether it was full. If not there is time to rest: what comes then costs less in one piece.
 
-    async def _owner(self, acquired: asyncpg.Connection, owner_id: int) -> int:
-        contents: list[bytes] = []
-        wrapped: list[bytes] = []
-        try:
-            key = await self._keys.of(acquired, owner_id)
-            for content_id, sealed in await acquired.fetch(queries.SEALED_KEYS, owner_id, REWRAP_KEYS):
-                message_key = key.message_key(content_id, sealed, SEALED_FORM)
-                wrapped.append(key.wrap_message_key(content_id, message_key))
-                contents.append(content_id)
-        except (CryptoError, Refused) as error:
-            # A forged row, a destroyed key or a closed mailbox: what opened before it is still done.
-            log.error("rewrap_passed_over", owner=owner_id, error=error)
-            self._damaged.add(owner_id)
-        await acquired.execute(queries.REWRAP, owner_id, contents, wrapped)
-        metrics.REWRAPPED.inc(len(contents))
-        return len(contents)
+        An owner whose key does not open is logged once and passed over.
+        """
+        done: list[tuple[int, bytes, bytes]] = []
+        async with connection(pool) as acquired:
+            rows = await acquired.fetch(queries.SEALED_KEYS, REWRAP_KEYS, list(self._damaged))
+            for owner_id, content_id, sealed in rows:
+                if owner_id in self._damaged:
+                    continue
+                try:
+                    key = await self._keys.of(acquired, owner_id)
+                    message_key = key.message_key(content_id, sealed, SEALED_FORM)
+                except (CryptoError, Refused) as error:
+                    # A forged row, a destroyed key or a closed mailbox: what opened before it is still done.
+                    log.error("rewrap_passed_over", owner=owner_id, error=error)
+                    self._damaged.add(owner_id)
+                    continue
+                done.append((owner_id, content_id, key.wrap_message_key(content_id, message_key)))
+            if done:
+                await acquired.execute(queries.REWRAP, *map(list, zip(*done, strict=True)))
+        metrics.REWRAPPED.inc(len(done))
+        return len(rows) == REWRAP_KEYS
 
 
 async def collect_content(pool: asyncpg.Pool, unreferenced_seconds: float = UNREFERENCED_SECONDS) -> int:

@@ -242,15 +242,14 @@ SELECT substring(data FROM 1 FOR $3) FROM body_piece WHERE owner_id = $1 AND con
 # Two readers may re-wrap the same key at once: the first wins, the other's is as good and is dropped.
 REWRAP = """
 UPDATE content c SET key = n.key, key_form = 'mailbox'
-  FROM unnest($2::bytea[], $3::bytea[]) AS n(content_id, key)
- WHERE c.owner_id = $1 AND c.content_id = n.content_id AND c.key_form = 'hpke'
+  FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS n(owner_id, content_id, key)
+ WHERE c.owner_id = n.owner_id AND c.content_id = n.content_id AND c.key_form = 'hpke'
 """
-# Owners with sealed keys, then the keys of one of them: a mailbox is opened once for many.
-SEALED_OWNERS = """
-SELECT DISTINCT owner_id
-  FROM (SELECT owner_id FROM content WHERE key_form = 'hpke' AND owner_id <> ALL($2::bigint[]) LIMIT $1) AS c
+# Keys still sealed, a mailbox's together, but for those of some owners.
+SEALED_KEYS = """
+SELECT owner_id, content_id, key FROM content
+ WHERE key_form = 'hpke' AND owner_id <> ALL($2::bigint[]) ORDER BY owner_id, content_id LIMIT $1
 """
-SEALED_KEYS = "SELECT content_id, key FROM content WHERE owner_id = $1 AND key_form = 'hpke' LIMIT $2"
 
 # Collection ----------------------------------------------------------------------------------------------------------
 
