@@ -54,13 +54,13 @@ async def store(
                 before = await _rows(connection, owner_id, folder_id, step)
                 conflicts += [row.uid for row in before if row.modseq > unchanged_since]
                 step = [row.uid for row in before if row.modseq <= unchanged_since]
-            changed = await connection.fetch(
+            found = await connection.fetch(
                 queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), words, unchanged_since
             )
-            if any(row["words"] > KEYWORDS_PER_MESSAGE for row in changed):
+            if any(len(row["keywords"]) > KEYWORDS_PER_MESSAGE for row in found):
                 raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")
-            rows += await _rows(connection, owner_id, folder_id, step)
-            modseq = await connection.fetchval(queries.MODSEQ, owner_id, folder_id)
+            rows += map(_row, found)
+            modseq = found[0]["highest"] if found else await connection.fetchval(queries.MODSEQ, owner_id, folder_id)
     return StoreResult(rows, conflicts, modseq)
 
 
@@ -161,20 +161,20 @@ async def _lock(connection: asyncpg.Connection, owner_id: int, *folder_ids: int)
 
 
 async def _rows(connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: list[int]) -> list[Row]:
-    found = await connection.fetch(queries.ROWS, owner_id, folder_id, uids)
-    return [
-        Row(
-            row["uid"],
-            row["content_id"],
-            row["flags"],
-            tuple(row["keywords"]),
-            row["internaldate"],
-            row["savedate"],
-            row["modseq"],
-            row["size"],
-        )
-        for row in found
-    ]
+    return list(map(_row, await connection.fetch(queries.ROWS, owner_id, folder_id, uids)))
+
+
+def _row(found: asyncpg.Record) -> Row:
+    return Row(
+        found["uid"],
+        found["content_id"],
+        found["flags"],
+        tuple(found["keywords"]),
+        found["internaldate"],
+        found["savedate"],
+        found["modseq"],
+        found["size"],
+    )
 
 
 def _addition(row: Row) -> Addition:

@@ -118,13 +118,13 @@ SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FR
 """
 # Flags of a step: only rows that differ get the new modseq ($7 UNCHANGEDSINCE or NULL).
 # Keywords are found in any case (RFC 9051 §2.3.2).
-# ($4 add, remove or replace; $5 flags; $6 keywords.)
+# ($4 add, remove or replace; $5 flags; $6 keywords.) All rows of the step come back as they stand then, and with them
+# the folder's modseq: under the lock nobody else moves it.
 STORE_FLAGS = """
-WITH wanted AS (
-    SELECT m.uid, m.flags AS old,
+WITH wanted AS MATERIALIZED (
+    SELECT m.*,
            CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint
                    ELSE $5::smallint END AS new,
-           m.keywords AS old_words,
            CASE $4 WHEN 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
                                                        (SELECT lower(k) FROM unnest(m.keywords) AS k))
                    WHEN 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
@@ -132,9 +132,9 @@ WITH wanted AS (
                    ELSE $6::text[] END AS new_words
       FROM message m
      WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) AND ($7::bigint IS NULL OR m.modseq <= $7)
-), differing AS (
-    SELECT * FROM wanted
-     WHERE old <> new OR NOT (old_words @> new_words AND new_words @> old_words)
+), differing AS MATERIALIZED (
+    SELECT uid, flags AS old, new, new_words FROM wanted
+     WHERE flags <> new OR NOT (keywords @> new_words AND new_words @> keywords)
 ), counters AS (
     UPDATE folder_state s
        SET highestmodseq = s.highestmodseq + 1,
@@ -146,11 +146,17 @@ WITH wanted AS (
 ), logged AS (
     INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
     SELECT $1, $2, c.highestmodseq, 2, (SELECT range_agg(int4range(uid, uid + 1)) FROM differing) FROM counters c
+), changed AS (
+    UPDATE message m SET flags = d.new, keywords = d.new_words, modseq = c.highestmodseq
+      FROM differing d, counters c
+     WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = d.uid
+    RETURNING m.uid, m.keywords, m.modseq
 )
-UPDATE message m SET flags = d.new, keywords = d.new_words, modseq = c.highestmodseq
-  FROM differing d, counters c
- WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = d.uid
-RETURNING m.uid, cardinality(m.keywords) AS words, m.modseq
+SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
+       coalesce(c.modseq, w.modseq) AS modseq, w.size, greatest(n.highestmodseq, s.highestmodseq) AS highest
+  FROM wanted w JOIN folder_state s USING (owner_id, folder_id) LEFT JOIN changed c USING (uid)
+  LEFT JOIN counters n ON true
+ ORDER BY w.uid
 """
 MODSEQ = "SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
 # Which messages an EXPUNGE would take; steps of them are removed in transactions of their own.
