@@ -96,7 +96,7 @@ def _addresses(value: str) -> list[str]:
     # A group's ends have no local part (domain None); an empty domain is a word that is no address.
     if len(entries) >= MIME_ADDRESSES or any(entry.domain == "" for entry in entries):
         raise Refused(Reason.MALFORMED, "From or Sender is not a list of addresses.")
-    return [mailbox.address for mailbox in addresses.parse(value)]
+    return [mailbox.address for mailbox in addresses.mailboxes(entries)]
 
 
 def _identifiers(value: str) -> list[str]:

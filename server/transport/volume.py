@@ -4,7 +4,7 @@ Invariants:
 - Nothing waits for a count: a worker keeps them in memory and tells the database every few seconds. What a crash loses
   is some seconds of statistics.
 - Addresses leave the memory as pseudonyms, and who wrote to whom as one keyed hash of both: the tables show volumes
-  and no graph of people.
+  and no graph of people. They are made when the database is told, once for all messages of these seconds.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ _PAIR_BYTES = 16
 
 log = structlog.get_logger()
 
-Sender = tuple[str, int | None]  # pseudonym, and owner where it is a mailbox of ours
-
 
 class Volume:
     """The counts of one worker."""
@@ -44,8 +42,8 @@ class Volume:
         self._pool = pool
         self._edge = edge
         self._pseudonyms = Pseudonyms(edge.pseudonym)
-        self._received: Counter[tuple[str, int]] = Counter()
-        self._pairs: dict[bytes, Sender] = {}
+        self._received: Counter[tuple[str, int]] = Counter()  # by address and owner
+        self._pairs: dict[tuple[str, str], int | None] = {}  # sender and recipient → owner where the sender is ours
         self._telling: asyncio.Task[None] | None = None
 
     def accepted(self, envelope: Envelope) -> None:
@@ -54,13 +52,12 @@ class Volume:
             log.warning("volume_not_counted")
             return
         sender = normalise(envelope.reverse_path)
-        by = self._pseudonyms.of(sender), envelope.source.principal
         for recipient in envelope.recipients:
             address = normalise(recipient.address)
             if isinstance(recipient.route, Route):
-                self._received[self._pseudonyms.of(address), recipient.route.owner_id] += 1
+                self._received[address, recipient.route.owner_id] += 1
             if sender:
-                self._pairs[self._pair(sender, address)] = by
+                self._pairs[sender, address] = envelope.source.principal
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
 
@@ -77,19 +74,20 @@ class Volume:
             return
         self._received, self._pairs = Counter(), {}
         now = clock.now()
+        hashes = [self._pair(sender, recipient) for sender, recipient in pairs]
         try:
             await self._pool.execute(
                 queries.ADD_TALLIES,
                 hour_of(now),
                 [RECEIVED] * len(received),
-                [name for name, _ in received],
+                [self._pseudonyms.of(address) for address, _ in received],
                 [owner_id for _, owner_id in received],
                 list(received.values()),
-                list(pairs),
-                [name for name, _ in pairs.values()],
-                [owner_id for _, owner_id in pairs.values()],
+                hashes,
+                [self._pseudonyms.of(sender) for sender, _ in pairs],
+                list(pairs.values()),
             )
-            await self._pool.execute(queries.SEEN_AGAIN, list(pairs), now.date())
+            await self._pool.execute(queries.SEEN_AGAIN, hashes, now.date())
         except Exception as error:
             if meaning(error) is None:
                 raise
