@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from server.base import clock
 from server.base.errors import Reason, TryLater
@@ -19,6 +21,8 @@ from server.db.embedded import location
 SILENCE_SECONDS = 2 * STATEMENT_TIMEOUT_SECONDS
 PATIENCE_SECONDS = 30.0  # a role may start before its database has recovered
 PREPARED = 256  # statements kept prepared on each connection; the product has fewer
+CONNECTION_STATEMENTS = 50_000  # then a connection is made anew: a backend's caches only grow
+IDLE_SECONDS = 300.0  # a connection beyond the first that nobody took for so long is closed
 
 # The server is not there, is leaving, or has no room (PostgreSQL, appendix A: classes 08, 53 and 57P).
 AWAY = (
@@ -76,12 +80,17 @@ async def connect(
     deadline = clock.monotonic() + patience
     while True:
         try:
-            return await asyncpg.create_pool(
+            return await Pool(
                 way.dsn,
                 user=way.user,
                 password=way.password,
                 min_size=1,
                 max_size=settings.database.pool,
+                max_queries=CONNECTION_STATEMENTS,
+                max_inactive_connection_lifetime=IDLE_SECONDS,
+                loop=None,
+                connection_class=asyncpg.Connection,
+                record_class=asyncpg.Record,
                 command_timeout=SILENCE_SECONDS,
                 statement_cache_size=PREPARED,
                 max_cached_statement_lifetime=0,
@@ -92,6 +101,35 @@ async def connect(
             if clock.monotonic() > deadline:
                 raise TryLater(Reason.STORE_AWAY, "The message store does not answer.") from error
             await asyncio.sleep(0.1)
+
+
+class Pool(asyncpg.Pool):
+    """asyncpg's pool, but a connection with nothing to end is put back at once.
+
+    asyncpg does it in a task of its own under a time limit, which costs more than a small statement. The private names
+    are held by tests/unit/db/test_asyncpg_contract.py.
+    """
+
+    __slots__ = ()
+
+    async def release(self, connection: PoolConnectionProxy, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        pool, proxy = cast(Any, self), cast(Any, connection)  # the stubs know no private names
+        holder, lent = proxy._holder, proxy._con
+        if (
+            lent is None
+            or lent.is_closed()
+            or lent.is_in_transaction()
+            or lent._top_xact is not None
+            or lent._listeners
+            or lent._protocol._is_cancelling()
+            or lent._protocol.queries_count >= pool._max_queries
+            or holder._generation != pool._generation
+        ):
+            await super().release(connection, timeout=timeout)
+            return
+        lent._on_release()
+        holder._release()
+        holder._setup_inactive_callback()
 
 
 async def _leave(connection: asyncpg.Connection) -> None:
