@@ -17,26 +17,26 @@ import asyncio
 import os
 import ssl
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from crypto.errors import CryptoError
 from crypto.queue_secret import QueueSecret
 from server.app import Context, Running, Sockets
-from server.base import clock, metrics
+from server.base import clock
 from server.base.errors import TryLater
 from server.base.ids import trace_id
 from server.base.tls import operator_context
-from server.mailbox.feed import Announcer
 from server.mailbox.trouble import connection
 from server.sender import queries
 from server.sender.dialogue import Outcome, refused
 from server.sender.keys import DayKeys
 from server.sender.lane import BACKLOG, REUSED, Lane, Unreachable
+from server.sender.ledger import Ledger
 from server.sender.link import RECIPIENTS, Link
 from server.sender.mx import Exchangers
-from server.sender.settle import Settled, Settler, Tried
+from server.sender.settle import Settler, Tried
 from server.sender.work import Content, Due, Message, Work, open_message, transaction
 from server.trust.follow import Follower
 
@@ -47,7 +47,6 @@ KEYS_SECONDS: Final = 600.0
 LEASED: Final = 1_000  # rows in one lease, of one domain at most its backlog
 HELD: Final = 20_000  # rows in hand: a hundred domains' backlogs
 LINKS: Final = 200  # connections; past them a domain has one, which is never denied to it
-SETTLED: Final = 100  # recipients in one transaction
 RETRY_SECONDS: Final = 0.5  # what could not be read or written is tried again, before the lease ends
 RETURNED: Final = refused("5.3.0", "returned by the operator")
 
@@ -69,18 +68,12 @@ class Sender:
         self._place = f"sender-{context.worker}-"  # whoever has it now, others with it are dead
         self._name = f"{self._place}{os.getpid()}-{trace_id()}"
         self._keys = DayKeys(secret, context.edge)
-        self._settler = Settler(context.edge, settings, self._name)
-        self._announcer = Announcer(context.pool)
         self._exchangers = Exchangers(settings.sender.resolvers, settings.domain)
         self._lanes: dict[str, Lane] = {}
         self._held: set[tuple[bytes, int]] = set()  # rows leased and not settled
         self._unsent: deque[tuple[Work, Outcome]] = deque()  # decided without a word to the peer
-        self._tried: list[Tried] = []
-        self._added = 0  # of all that was ever tried
-        self._written = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # until so many are written
+        self._ledger = Ledger(context.pool, Settler(context.edge, settings, self._name), self._held, context.log)
         self._short = asyncio.Event()
-        self._to_settle = asyncio.Event()
         self._draining = False
         self._links: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -97,7 +90,7 @@ class Sender:
                 ("unsent", self._decide_unsent, POLL_SECONDS),
                 ("heartbeat", self._heartbeat, HEARTBEAT_SECONDS),
                 ("keys", self._make_keys, KEYS_SECONDS),
-                ("settle", self._settle, 0.0),
+                ("settle", self._ledger.settle, 0.0),
             )
         ]
 
@@ -114,9 +107,9 @@ class Sender:
         if self._links:
             await asyncio.wait(self._links, timeout=max(0.0, deadline - clock.monotonic()))
         try:
-            await asyncio.wait_for(self._settled(), max(0.0, deadline - clock.monotonic()))
+            await asyncio.wait_for(self._ledger.written(), max(0.0, deadline - clock.monotonic()))
         except TimeoutError:
-            self._log.warning("sent_and_not_settled", recipients=len(self._tried))
+            self._log.warning("sent_and_not_settled", recipients=len(self._ledger))
 
     async def close(self) -> None:
         """End all that is left, now."""
@@ -124,7 +117,7 @@ class Sender:
         for task in (*self._links, *self._loops):
             task.cancel()
         await asyncio.gather(*self._links, *self._loops, return_exceptions=True)
-        await self._announcer.close()
+        await self._ledger.close()
         await self._follower.close()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[bool]], pause: float) -> None:
@@ -249,7 +242,7 @@ class Sender:
                 self._staff(lane)
                 try:
                     await self._send(link, work)
-                    await self._settled()
+                    await self._ledger.written()
                 except TryLater as error:  # of the database: its content could not be read now
                     self._log.warning("sender_waits", task="content", error=error)
                     lane.works.appendleft(work)
@@ -283,7 +276,7 @@ class Sender:
         except CryptoError as error:  # in the middle of it: the peer has taken nothing
             await self._set_aside(work, error)
             return
-        self._add(Tried(work, message, due, one, link.host) for due, one in zip(work.due, outcomes, strict=True))
+        self._ledger.add(Tried(work, message, due, one, link.host) for due, one in zip(work.due, outcomes, strict=True))
 
     async def _open(self, work: Work, *, head_only: bool = False) -> tuple[Message, Content, Work] | None:
         """The message of a work, and what of it is still to be sent; None for nothing. Raises TryLater."""
@@ -327,7 +320,7 @@ class Sender:
         objection = self._trust.met(peer, clock.now())
         return None if objection is None else objection.sentence
 
-    # Settling
+    # What is decided without a word to the peer
 
     async def _decide_unsent(self) -> bool:
         """What shares a failure to connect, or is returned: only its envelope and top header are opened."""
@@ -337,67 +330,8 @@ class Sender:
             if self._unsent and self._unsent[0][0] is work:  # else it was given back meanwhile
                 self._unsent.popleft()
                 if opened is not None:
-                    self._add(Tried(opened[2], opened[0], due, outcome) for due in opened[2].due)
+                    self._ledger.add(Tried(opened[2], opened[0], due, outcome) for due in opened[2].due)
         return False
-
-    def _add(self, tried: Iterable[Tried]) -> None:
-        before = len(self._tried)
-        self._tried.extend(tried)
-        self._added += len(self._tried) - before
-        self._to_settle.set()
-
-    async def _settled(self) -> None:
-        """Wait until all that was tried so far is written."""
-        if self._written < self._added:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append((self._added, waiter))
-            await waiter
-
-    async def _settle(self) -> bool:
-        """Write what was tried, together; it stays in hand until it is written."""
-        await self._to_settle.wait()
-        batch = self._tried[:SETTLED]
-        for settled in await self._write(batch):
-            self._told(settled)
-        del self._tried[: len(batch)]
-        if not self._tried:
-            self._to_settle.clear()
-        self._held.difference_update((one.work.queue_id, one.due.number) for one in batch)
-        self._written += len(batch)
-        while self._waiting and self._waiting[0][0] <= self._written:
-            _, waiter = self._waiting.popleft()
-            if not waiter.done():  # its connection was cancelled
-                waiter.set_result(None)
-        return True
-
-    async def _write(self, batch: Sequence[Tried]) -> list[Settled]:
-        """Raises TryLater. One that cannot be written as it is harms no other, and leaves without a notification."""
-        try:
-            async with connection(self._pool) as acquired:
-                return [await self._settler.settle(acquired, batch, clock.now())]
-        except TryLater:
-            raise
-        except Exception as error:
-            self._log.error("settle_failed", recipients=len(batch), error=error)
-        if len(batch) > 1:
-            return [settled for one in batch for settled in await self._write([one])]
-        async with connection(self._pool) as acquired:
-            return [await self._settler.settle(acquired, batch, clock.now(), silent=True)]
-
-    def _told(self, settled: Settled) -> None:
-        for one, end in settled.fates:
-            metrics.SENT.labels(end).inc()
-            self._log.info(
-                "message_sent",
-                trace=one.message.trace_id,
-                recipient=one.due.name,
-                outcome=end,
-                host=one.host,
-                status=one.outcome.status,
-                attempt=one.due.attempts,
-                repeated=one.due.unsure,
-            )
-        self._announcer.changed(settled.told)
 
 
 async def serve(context: Context, sockets: Sockets) -> Running:
