@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from crypto.queue_secret import QueueSecret
+from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets
 from server.audit.trail import Told, of_owner
 from server.base import clock, log
@@ -82,6 +83,7 @@ class WayOut:
             log.configure("sender"),
             edge=self.world.edge,
             queue_secret=self.secret,
+            anchors=TrustAnchors.load(self.settings.trust.anchors),
         )
         sender = await serve(context, Sockets({}))
         assert isinstance(sender, Sender)

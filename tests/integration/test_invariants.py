@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.mailbox.check import check, problems_of
+from tests.integration.test_queue import FAR, queue_key, to_operators
 from tests.store_world import PATIENT, PHARMACY, World, message
 
 ORPHAN = (
@@ -32,6 +33,8 @@ BROKEN = {
     "UPDATE content SET key = ''": "a content's key, summary and body open",
     "UPDATE content SET summary = ''": "a content's key, summary and body open",
     "UPDATE content SET body = substring(body FROM 1 FOR 30)": "a content's key, summary and body open",
+    "DELETE FROM queue_recipient": "a message in the queue is for somebody",
+    "UPDATE queue_message SET body = substring(body FROM 1 FOR 30)": "a message in the queue is whole",
 }
 
 
@@ -42,8 +45,9 @@ async def test_a_sound_store_has_no_problem(world: World, held: bool) -> None:
 
 
 async def test_each_broken_invariant_is_named(world: World) -> None:
+    await queue_key(world)
     for number in range(2):
-        await world.acceptor.accept(await world.envelope(PHARMACY, PATIENT), message(number=number))
+        await world.acceptor.accept(await to_operators(world, FAR, local=(PHARMACY, PATIENT)), message(number=number))
     unseen = {}
     for harm, invariant in BROKEN.items():
         transaction = world.admin.transaction()

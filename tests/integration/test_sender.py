@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from server.base import clock
+from server.mailbox.check import check
 from server.sender.lane import CONNECTIONS
 from server.sender.settle import Settled, Settler
 from server.transport.envelope import Notify, Returned
@@ -299,6 +300,9 @@ async def test_a_large_message_is_opened_a_part_at_a_time(out: WayOut) -> None:
     await out.start()
     await out.rows_are(lambda rows: rows[0]["state"] == "held")
     assert out.peers[cut].accepted == []
+    problems = await check(out.world.admin, None, out.world.edge)
+    assert [problem.invariant for problem in problems] == ["a message in the queue is whole"]
+    await out.world.admin.execute("DELETE FROM queue_message")
     await out.write(whole, data=large)
     await out.until(lambda: out.peers[whole].accepted)
     assert out.peers[whole].accepted[0].endswith(large)

@@ -47,6 +47,8 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("the change log does not run ahead of its folder", queries.CHANGES_AHEAD),
     ("every change since the log's beginning is in the log", queries.CHANGES_MISSING),
     ("what the log says vanished is gone", queries.VANISHED_PRESENT),
+    ("a message in the queue is for somebody", queries.QUEUE_UNADDRESSED),
+    ("a message in the queue is whole", queries.QUEUE_CUT),
 )
 
 

@@ -84,3 +84,14 @@ SELECT content_id, size, key, key_form, summary, body, large_id IS NOT NULL AS l
  WHERE owner_id = $1 AND ($2::int IS NULL OR random() < $2::int / 100.0) ORDER BY content_id
 """
 BODY_PIECES = "SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 ORDER BY number"
+# The outbound queue. A recipient without a message there cannot be (foreign key).
+QUEUE_UNADDRESSED = """
+SELECT m.owner_id, m.queue_id FROM queue_message m
+ WHERE NOT EXISTS (SELECT FROM queue_recipient r WHERE r.queue_id = m.queue_id)
+"""
+# A blob has a header of 19 octets, and 16 more for each 65,536 begun (crypto/blob.py).
+QUEUE_CUT = """
+SELECT m.owner_id, m.queue_id FROM queue_message m
+ WHERE 19 + m.size + 16 * greatest(1, (m.size + 65535) / 65536) <> coalesce(octet_length(m.body),
+       (SELECT sum(octet_length(p.data)) FROM queue_piece p WHERE p.queue_id = m.queue_id), 0)
+"""
