@@ -45,6 +45,7 @@ class Manner(StrEnum):
     TEMPORARY = "451"
     PERMANENT = "554"
     NONSENSE = "nonsense"
+    FLOOD = "flood"  # talks on and on
     SILENT = "silent"  # says and reads nothing more, and stays
 
 
@@ -54,11 +55,12 @@ class _Ended(Exception):
 
 @dataclass(frozen=True)
 class Script:
-    """What goes wrong, on the first `times` connections; after them nothing does."""
+    """What goes wrong, on the first `times` connections, once they took `after` messages; else nothing does."""
 
     point: Point | None = None
     manner: Manner = Manner.CLOSE
     times: int = 1
+    after: int = 0
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES")
     starttls: bool = True
     injected: bytes = b""  # said in clear behind the reply to STARTTLS
@@ -134,6 +136,11 @@ class _Dialogue:
         self._buffer = b""
         self._secure = False
 
+    @property
+    def _here(self) -> Point | None:
+        """Where something goes wrong on this connection now."""
+        return self._script.point if self._dies and len(self._told.accepted) >= self._script.after else None
+
     def play(self) -> None:
         self._at(Point.CONNECTED)
         self._reply(Point.GREETING, b"220 peer ESMTP")
@@ -185,7 +192,7 @@ class _Dialogue:
         self._at(Point.SECURED)
 
     def _content(self, size: int | None) -> None:
-        if self._dies and self._script.point is Point.CONTENT:
+        if self._here is Point.CONTENT:
             self._take(lambda: len(self._buffer) >= 200)
             self._at(Point.CONTENT)
         if size is None:
@@ -217,7 +224,7 @@ class _Dialogue:
     def _reply(self, point: Point, reply: bytes) -> bool:
         """Say it, unless this is where something goes wrong; whether it was said."""
         script = self._script
-        if not (self._dies and script.point is point):
+        if self._here is not point:
             self._say(reply)
             return True
         match script.manner:
@@ -227,6 +234,9 @@ class _Dialogue:
             case Manner.NONSENSE:
                 self._say(b"\x00\xffHTTP/1.1 200 OK")
                 raise _Ended
+            case Manner.FLOOD:
+                while True:  # until the other side has enough
+                    self._say(reply)
             case Manner.CLOSING | Manner.TEMPORARY | Manner.PERMANENT:
                 self._say(f"{script.manner} {script.manner[0]}.3.0 no".encode())
                 if script.manner is Manner.CLOSING:
@@ -237,7 +247,7 @@ class _Dialogue:
 
     def _at(self, point: Point) -> None:
         """Die here, if this is the place."""
-        if not self._dies or self._script.point is not point:
+        if self._here is not point:
             return
         if self._script.manner is Manner.SILENT:
             self._over.wait()

@@ -41,6 +41,10 @@ class LinkLost(Exception):
         self.status = status
 
 
+class Stale(Exception):
+    """A connection that had served before was closed when the next message began: nothing was said of that one."""
+
+
 class Link(asyncio.Protocol):
     """A connection to one host that speaks for a domain."""
 
@@ -52,6 +56,7 @@ class Link(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._lost = False
+        self._answered = False  # since the message now being sent began
         self.extensions: dict[str, str] = {}
         self.sent = 0  # messages over this connection
 
@@ -94,7 +99,11 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._replies.feed(data)
+        try:
+            self._replies.feed(data)
+        except ProtocolViolation:
+            self._lost = True
+            self.abort()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,6 +139,7 @@ class Link(asyncio.Protocol):
             raise LinkLost("malformed reply", "4.5.0") from error
         if reply.code == 421:  # RFC 5321 §3.8: the service is closing the channel, whatever was asked
             raise LinkLost(reply.text, reply.status)
+        self._answered = True
         return reply
 
     async def _say(self, data: bytes) -> None:
@@ -209,13 +219,13 @@ class Link(asyncio.Protocol):
         """One transaction of at most RECIPIENTS; an outcome for each, in order. What is lost is an outcome as well.
 
         `content`: RFC 5322 bytes with CRLF, `transaction.size` of them. What it raises goes through, and ends the
-        connection in the middle of the content, so that the peer takes nothing.
+        connection in the middle of the content, so that the peer takes nothing. Raises Stale.
         """
         objection = transaction.objection(self.extensions)
         if objection is not None:
             return [objection] * len(transaction.recipients)
         outcomes: list[Outcome | None] = [None] * len(transaction.recipients)
-        handed_over = False
+        handed_over = self._answered = False
         try:
             outcomes = await self._open_transaction(transaction)
             if None in outcomes:
@@ -229,10 +239,12 @@ class Link(asyncio.Protocol):
                 outcomes = [judged if outcome is None else outcome for outcome in outcomes]
             self.sent += 1
         except LinkLost as lost:
+            self.abort()
+            if self.sent and not self._answered:
+                raise Stale from lost
             # 421 in place of the final reply is an answer: it was not taken.
             failed = postponed(lost.status, lost.text, unsure=handed_over and not lost.text.startswith("421"))
             outcomes = [failed if outcome is None else outcome for outcome in outcomes]
-            self.abort()
         except BaseException:
             self.abort()
             raise

@@ -1,7 +1,8 @@
 """Replies of another operator's server (RFC 5321 §4.2), sans-IO: bytes in, whole replies out.
 
 Nothing that the peer says is trusted further than its three digits: the text is kept for a person to read, filtered.
-Memory: a line holds at most LINE octets, a reply at most LINES lines, and more is a violation that ends the connection.
+Memory: a line holds at most LINE octets, a reply at most LINES lines, so much may wait to be read, and more is a
+violation that ends the connection.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Replies:
         self._code = b""
 
     def feed(self, data: bytes) -> None:
+        """Raises ProtocolViolation MALFORMED: more lies here than any reply has."""
         self._buffer += data
+        if len(self._buffer) > LINE * LINES:
+            raise ProtocolViolation(Reason.MALFORMED, "The peer talks on and on.")
 
     @property
     def empty(self) -> bool:

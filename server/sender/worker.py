@@ -34,7 +34,7 @@ from server.sender.dialogue import Outcome, refused
 from server.sender.keys import DayKeys
 from server.sender.lane import BACKLOG, REUSED, Lane, Unreachable
 from server.sender.ledger import Ledger
-from server.sender.link import RECIPIENTS, Link
+from server.sender.link import RECIPIENTS, Link, Stale
 from server.sender.mx import Exchangers
 from server.sender.settle import Settler, Tried
 from server.sender.work import Content, Due, Message, Work, open_message, transaction
@@ -243,6 +243,8 @@ class Sender:
                 try:
                     await self._send(link, work)
                     await self._ledger.written()
+                except Stale:  # a new connection takes it
+                    lane.works.appendleft(work)
                 except TryLater as error:  # of the database: its content could not be read now
                     self._log.warning("sender_waits", task="content", error=error)
                     lane.works.appendleft(work)

@@ -19,8 +19,8 @@ def read(data: bytes, step: int) -> tuple[list[Reply], bool]:
     """The replies, and whether a violation ended them."""
     replies, found = Replies(), []
     for start in range(0, len(data), step):
-        replies.feed(data[start : start + step])
         try:
+            replies.feed(data[start : start + step])
             while (reply := replies.next()) is not None:
                 found.append(reply)
         except ProtocolViolation as violation:

@@ -60,6 +60,7 @@ def cases() -> dict[str, Case]:
         "DATA 451": Case(dying(Point.DATA, Manner.TEMPORARY, plain=True)),
         "end 451": Case(dying(Point.RECEIVED, Manner.TEMPORARY)),
         "end 421": Case(dying(Point.RECEIVED, Manner.CLOSING), unsure=True),
+        "RCPT flood": Case(dying(Point.RCPT, Manner.FLOOD)),
         "RCPT nonsense": Case(dying(Point.RCPT, Manner.NONSENSE)),
         "end nonsense": Case(dying(Point.RECEIVED, Manner.NONSENSE), unsure=True),
         "MAIL 554": Case(dying(Point.MAIL, Manner.PERMANENT), FAILED),

@@ -233,6 +233,18 @@ async def test_a_domain_that_is_down_is_asked_once_for_all_its_mail(out: WayOut)
     assert len(out.peers[where].connections) == 1
 
 
+@pytest.mark.parametrize("manner", [Manner.CLOSE, Manner.RESET, Manner.CLOSING])
+async def test_a_connection_that_was_closed_meanwhile_delays_nothing(out: WayOut, manner: Manner) -> None:
+    """A peer may limit messages or time of a connection; the next message then goes over a new one at once."""
+    where = out.peer(1, Script(Point.MAIL, manner, after=1))
+    await out.start()
+    for number in range(3):
+        await out.write(where, number=number)
+        await out.empty()
+    assert len(out.peers[where].accepted) == 3
+    assert {one["attempt"] for one in await out.trail()} == {1}
+
+
 async def test_two_workers_share_the_queue_and_send_each_message_once(out: WayOut) -> None:
     where, other = out.peer(1), out.peer(2)
     for number in range(150):
