@@ -214,7 +214,7 @@ class Connection(SMTP):
                 self._incoming.doom(TryLater(Reason.BUSY, "Too much mail in flight."))
             if (data := self._incoming.content()) is not None:
                 return data
-            if self._incoming.dropped > self.service.max_message_bytes:
+            if self._incoming.dropped > 2 * self.service.max_message_bytes:
                 # Who goes on for as long again will not hear the reply at the end either.
                 self.hang_up(r.TOO_LARGE)
             await self._more()

@@ -98,7 +98,11 @@ class Transfer(Connection):
         """This recipient and those pipelined behind it: one question for all, an answer for each, in order."""
         taken = self._transaction.recipients
         wanted: list[_Wanted | Objection] = [self._recipient(arg or "")]
-        while len(taken) + len(wanted) < limits.SMTP_RECIPIENTS and (another := self._next_rcpt()) is not None:
+        # One that is malformed ends the group: it may be one error too many, and then nothing behind it counts.
+        while isinstance(wanted[-1], _Wanted) and len(taken) + len(wanted) < limits.SMTP_RECIPIENTS:
+            another = self._next_rcpt()
+            if another is None:
+                break
             wanted.append(another)
         room = limits.SMTP_RECIPIENTS - len(taken)
         asked = [one for one in wanted if isinstance(one, _Wanted)][:room]
@@ -128,7 +132,7 @@ class Transfer(Connection):
         try:
             line = self._incoming.line(_RCPT)
         except ProtocolViolation as error:
-            return Objection(self._reply_to(error))
+            return Objection(r.MALFORMED_COMMAND.saying(error.sentence))
         if line is None:
             return None
         return self._recipient(line[len("RCPT ") :].decode("utf-8", "surrogateescape").strip(" "))
