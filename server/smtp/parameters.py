@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
+from server.base import clock
 from server.base.limits import SMTP_HOLD_SECONDS
 from server.mail import xtext
 from server.smtp import reply_codes as r
@@ -52,43 +53,42 @@ NOTHING_OF_MAIL = Mail()
 NOTHING_OF_RCPT = Rcpt()
 
 
-def mail(given: Mapping[str, str], max_octets: int, now: datetime | None = None) -> Mail:
-    """What the parameters of MAIL say; `now` where messages may be given to be held (RFC 4865: at submission).
+def mail(given: Mapping[str, str], max_octets: int, *, holds: bool = False) -> Mail:
+    """What the parameters of MAIL say; `holds`: messages may be given to be held (RFC 4865: at submission).
 
     Raises Objection: UNKNOWN_PARAMETER, SYNTAX, TOO_LARGE, HELD_TOO_LONG.
     """
     if not given:
         return NOTHING_OF_MAIL
-    read = NOTHING_OF_MAIL
+    size, body, returned, envelope_id, not_before = NOTHING_OF_MAIL.size, NOTHING_OF_MAIL.body, None, "", None
     for name, value in given.items():
         match name:
             case "SIZE":
                 if not _SIZE.fullmatch(value):
                     raise Objection(r.SYNTAX)
-                read = read._replace(size=int(value))
+                size = int(value)
             case "BODY":
-                read = read._replace(body=_one_of(Body, value))
+                body = _one_of(Body, value)
             case "SMTPUTF8" | "REQUIRETLS":
                 if value:
                     raise Objection(r.SYNTAX)
-                read = read._replace(utf8=True) if name == "SMTPUTF8" else read._replace(require_tls=True)
             case "RET":
-                read = read._replace(returned=_one_of(Returned, value))
+                returned = _one_of(Returned, value)
             case "ENVID":
                 if not value or len(value) > _ENVELOPE_ID or xtext.decode(value) is None:
                     raise Objection(r.SYNTAX)
-                read = read._replace(envelope_id=value)
+                envelope_id = value
             case "AUTH":
                 pass  # RFC 4954 §5: taken and not believed; who speaks is known better
-            case "HOLDFOR" | "HOLDUNTIL" if now is not None:
-                if read.not_before is not None:  # one of the two
+            case "HOLDFOR" | "HOLDUNTIL" if holds:
+                if not_before is not None:  # one of the two
                     raise Objection(r.SYNTAX)
-                read = read._replace(not_before=_hold(name, value, now))
+                not_before = _hold(name, value, clock.now())
             case _:
                 raise Objection(r.UNKNOWN_PARAMETER)
-    if read.size > max_octets:
+    if size > max_octets:
         raise Objection(r.TOO_LARGE)
-    return read
+    return Mail(size, body, "SMTPUTF8" in given, "REQUIRETLS" in given, returned, envelope_id, not_before)
 
 
 def rcpt(given: Mapping[str, str], *, utf8: bool) -> Rcpt:

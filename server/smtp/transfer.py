@@ -70,9 +70,8 @@ class Transfer(Connection):
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         path = commands.parse(arg or "", "FROM:")
-        given = self._parameters(path)
-        now = clock.now() if given and self.service.kind is SourceKind.SUBMISSION else None
-        said = parameters.mail(given, self.service.max_message_bytes, now)
+        holds = self.service.kind is SourceKind.SUBMISSION
+        said = parameters.mail(self._parameters(path), self.service.max_message_bytes, holds=holds)
         # RFC 6531 §3.5
         if not (path.address.isascii() or said.utf8):
             raise Objection(r.NEEDS_SMTPUTF8)
@@ -83,7 +82,6 @@ class Transfer(Connection):
             if error.reason is Reason.BAD_ADDRESS:
                 raise Objection(r.BAD_SENDER) from error
             raise
-        self._transaction = Transaction()
         self._transaction.mail_from = path.address
         self._transaction.said = said
         self.say(r.SENDER_OK)
