@@ -15,6 +15,7 @@ from crypto.smime.anchors import TrustAnchors
 from server.base.proxy import SIGNATURE
 from server.identity.throttle import NETWORK_FAILURES
 from tests.imap_edge import access
+from tests.programs import need
 from tests.smtp_edge import DOMAIN, make_pki, post
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
@@ -95,3 +96,42 @@ async def test_imap_stands_behind_it_too(world: World, pki: Path, anchors: Trust
             return reader.select()[0]
 
         assert await asyncio.to_thread(read) == "OK"
+
+
+async def test_haproxy_passes_clients_on(world: World, pki: Path, anchors: TrustAnchors, tmp_path: Path) -> None:
+    """A real balancer before submission: its health check (LOCAL) harms nobody, and who goes past it is himself."""
+    program = need("haproxy")
+    async with post(world, pki, anchors, proxies=["127.0.0.1"]) as submission:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            front = free.getsockname()[1]
+        configuration = tmp_path / "haproxy.cfg"
+        configuration.write_text(
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+            f"frontend in\n  bind 127.0.0.1:{front}\n  default_backend mail\n"
+            "backend mail\n  option smtpchk EHLO balancer.exemple.fr\n  default-server send-proxy-v2 check inter 100\n"
+            f"  server one 127.0.0.1:{submission.sockets.ports['submission']} check-send-proxy\n"
+        )
+        balancer = await asyncio.create_subprocess_exec(program, "-db", "-f", str(configuration))
+
+        def send(port: int, source: str, number: int) -> None:
+            while True:
+                try:
+                    client = smtplib.SMTP("127.0.0.1", port, timeout=20, source_address=(source, 0))
+                    break
+                except OSError:
+                    assert balancer.returncode is None
+            client._host = DOMAIN
+            client.starttls(context=submission.tls())
+            client.login(DOCTOR, submission.password(DOCTOR))
+            client.sendmail(DOCTOR, [PHARMACY], message(number=number))
+            client.quit()
+
+        try:
+            await asyncio.to_thread(send, front, "127.0.0.77", 1)
+            await asyncio.to_thread(send, submission.sockets.ports["submission"], "127.0.0.78", 2)
+        finally:
+            balancer.terminate()
+            await balancer.wait()
+    through, past = await world.texts(PHARMACY)
+    assert b"([127.0.0.77])" in through
+    assert b"([127.0.0.78])" in past
