@@ -35,6 +35,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pki(tmp_path_factory.mktemp("pki"))
 
 
+@pytest.fixture
+def anchors(anchors: TrustAnchors) -> TrustAnchors:
+    """A process's own: what one relay learns of revocation, the next one does not know."""
+    return TrustAnchors(anchors.certificates)
+
+
 @pytest.fixture(scope="module")
 def members(pki: Path) -> dict[str, list[str]]:
     return {PEER_DOMAIN: [peer(pki).subject.rfc4514_string()]}
