@@ -20,6 +20,7 @@ from server.audit.trail import Told, opened
 from server.base.log import Pseudonyms
 
 LISTED = 1_000  # events of one question; of an address that has more, the newest
+READINGS = 20_000  # of a mailbox, looked through for those of one message: a second's work
 _OF_MESSAGE = (
     "message-accepted",
     "message-queued",
@@ -81,14 +82,16 @@ class Stories:
     async def _with_copies(self, found: list[Told]) -> Story:
         """The events of messages, and what happened to the copies that mailboxes here got."""
         later: list[Told] = []
+        cut = False
         for told in found:
             if told.kind == "message-accepted" and told.owner_id is not None:
                 rows = await self._connection.fetch(
-                    queries.OF_OWNER_SINCE, told.owner_id, _OF_COPY, told.recorded_at, LISTED
+                    queries.OF_OWNER_SINCE, told.owner_id, _OF_COPY, told.recorded_at, READINGS
                 )
+                cut = cut or len(rows) == READINGS
                 content = told.detail["content"]
                 later += [one for one in opened(self._keyring, rows) if content in one.detail["contents"]]
-        return _story([*found, *later])
+        return _story([*found, *later], cut=cut)
 
     async def _read(self, statement: str, key: bytes | str) -> list[Told]:
         return opened(self._keyring, await self._connection.fetch(statement, key, self._since, LISTED))
@@ -103,8 +106,8 @@ def copies(events: Iterable[Told]) -> list[tuple[int, bytes]]:
     ]
 
 
-def _story(found: Sequence[Told]) -> Story:
+def _story(found: Sequence[Told], *, cut: bool = False) -> Story:
     """Each event once, in the order of time."""
     once = {told.audit_id: told for told in found}
     events = sorted(once.values(), key=lambda told: (told.recorded_at, told.audit_id))
-    return Story(events[-LISTED:], len(found) >= LISTED)
+    return Story(events[-LISTED:], cut or len(found) >= LISTED)
