@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from server.base.errors import Reason, Refused
-from server.identity.model import Principal
+from server.identity import sasl
+from server.identity.model import Delegate, Principal, Rights
 from server.imap.budget import Budget
 from server.imap.dialogue import Dialogue
 from server.imap.session import Services, Session
@@ -24,6 +25,7 @@ from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult,
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
+SHARED = "equipe@msg.exemple.fr"
 SPECIAL = {"INBOX": "\\Inbox", "Sent": "\\Sent", "Drafts": "\\Drafts", "Trash": "\\Trash", "Junk": "\\Junk"}
 
 
@@ -231,10 +233,19 @@ class MemoryMailbox:
 
 
 class MemoryAccounts:
-    async def app_password(self, address: str, password: str, network: str) -> Principal:
-        if (address, password) != (ADDRESS, PASSWORD):
+    """One account; the token "good" proves its holder, for whom SHARED is open to be read, "brief" for no time."""
+
+    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
+        return ("PLAIN", "XOAUTH2", "OAUTHBEARER")
+
+    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
+        if given == sasl.Bearer(SHARED, "good"):
+            return Principal(1, SHARED, "ORG", "token", Delegate(1, ADDRESS, Rights.READ))
+        if given == sasl.Bearer(ADDRESS, "brief"):
+            return Principal(1, ADDRESS, "PER", "token", until=datetime.min.replace(tzinfo=UTC))
+        if given not in (sasl.AppPassword("", ADDRESS, PASSWORD), sasl.Bearer(ADDRESS, "good")):
             raise Refused(Reason.BAD_CREDENTIALS, "Address or password not accepted.")
-        return Principal(1, address, "PER", "app-password")
+        return Principal(1, ADDRESS, "PER", "app-password")
 
 
 class Log:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets, bind
-from server.base.settings import MailEdge
+from server.base.settings import MailEdge, Trust
 from server.identity.accounts import Accounts
 from server.imap.edge import ImapEdge, serve
 from tests.store_world import World
@@ -47,8 +48,12 @@ class Access:
     def tls_port(self) -> int:
         return self.sockets.ports["imap_tls"]
 
-    def tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.pki / "root.pem"))
+    def tls(self, certificate: str | None = None) -> ssl.SSLContext:
+        """A client's context; `certificate` names a pair of files in the PKI to show."""
+        context = ssl.create_default_context(cafile=str(self.pki / "root.pem"))
+        if certificate is not None:
+            context.load_cert_chain(self.pki / f"{certificate}.pem", self.pki / f"{certificate}.key")
+        return context
 
     def client(self, address: str) -> Client:
         """A blocking client, signed in (call it in a thread)."""
@@ -58,14 +63,22 @@ class Access:
 
 
 @asynccontextmanager
-async def access(world: World, pki: Path, anchors: TrustAnchors, proxies: Sequence[str] = ()) -> AsyncIterator[Access]:
-    """The edge as its process runs it, with an app password for each mailbox of the world."""
+async def access(
+    world: World,
+    pki: Path,
+    anchors: TrustAnchors,
+    proxies: Sequence[str] = (),
+    changes: dict[str, Any] | None = None,
+) -> AsyncIterator[Access]:
+    """The edge as its process runs it, with an app password for each mailbox; `changes` of the settings."""
     admin = await world.database.pool("admin")
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
     await admin.close()
     passwords = dict(zip(world.owners, made, strict=True))
     section = MailEdge(certificate=pki / "server.pem", private_key=pki / "server.key", proxies=list(proxies))
-    settings = world.database.settings.model_copy(update={"imap": section})
+    trust = Trust(anchors=[pki / "root.pem"])
+    given = world.database.settings.model_copy(update={"imap": section, "trust": trust})
+    settings = given.model_copy(update=changes or {})
     context = Context(
         settings,
         "imap",

@@ -89,11 +89,12 @@ async def post(
     role: str = "submission",
     members: dict[str, list[str]] | None = None,
     proxies: Sequence[str] = (),
+    changes: dict[str, Any] | None = None,
     **trusted: Any,
 ) -> AsyncIterator[Post]:
     """The edge of a role, as its process runs it, with an app password for each mailbox of the world.
 
-    `trusted`: further settings of the section `trust`.
+    `changes` of the settings; `trusted`: further settings of the section `trust`.
     """
     admin = await world.database.pool("admin")
     made = await Accounts(admin, world.edge).new_app_passwords(list(world.owners.values()), "test")
@@ -103,7 +104,7 @@ async def post(
     trust = Trust(anchors=[pki / "root.pem"], members=members or {}, **trusted)
     given = world.database.settings
     listener = getattr(given, role).model_copy(update=section)
-    settings = given.model_copy(update={role: listener, "trust": trust})
+    settings = given.model_copy(update={role: listener, "trust": trust} | (changes or {}))
     context = Context(settings, role, 0, world.edge_pool, structlog.get_logger(), edge=world.edge, anchors=anchors)
     sockets = bind(settings, role)
     edge = await (serve_submission if role == "submission" else serve_relay)(context, sockets)

@@ -198,6 +198,38 @@ class Audit:
         detail = {"actor": actor, "before": dict(before), "after": dict(after)}
         await self._write(connection, ACTS, "terms-changed", owner_id, actor, detail)
 
+    async def delegated(
+        self,
+        connection: asyncpg.Connection,
+        actor: str,
+        owner_id: int,
+        delegate: str,
+        rights: Sequence[str | None],
+        until: datetime | None,
+    ) -> None:
+        """A shared mailbox was opened to a person, or the person's rights there changed."""
+        detail = {"actor": actor, "delegate": delegate, "rights": list(rights), "until": str(until or "revoked")}
+        await self._write(connection, ACTS, "delegated", owner_id, actor, detail)
+
+    async def delegation_revoked(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, delegate: str
+    ) -> None:
+        """A person may act for a shared mailbox no more."""
+        await self._write(
+            connection, ACTS, "delegation-revoked", owner_id, actor, {"actor": actor, "delegate": delegate}
+        )
+
+    async def certificate_bound(self, connection: asyncpg.Connection, actor: str, owner_id: int, subject: str) -> None:
+        """A client certificate opens this mailbox from now on."""
+        await self._write(connection, ACTS, "certificate-bound", owner_id, actor, {"actor": actor, "subject": subject})
+
+    async def certificate_removed(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, subject: str
+    ) -> None:
+        """A client certificate opens this mailbox no more."""
+        detail = {"actor": actor, "subject": subject}
+        await self._write(connection, ACTS, "certificate-removed", owner_id, actor, detail)
+
     async def alarm_raised(
         self, connection: asyncpg.Connection, owner_id: int | None, kind: str, name: str, count: int, usual: int
     ) -> None:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SENDER_NOT_YOURS = "sender-not-yours"
     BAD_ADDRESS = "bad-address"
     REPORTS_ONLY = "reports-only"
+    SENT_TOO_MUCH = "sent-too-much"
     TOO_LARGE = "too-large"
     TOO_LARGE_FOR_PATIENT = "too-large-for-patient"
     BARE_LINE_ENDING = "bare-line-ending"

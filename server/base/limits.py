@@ -30,6 +30,8 @@ SMTP_STRANGERS = 100  # of one network, until TLS and sign-in tell who they are:
 SMTP_HOLD_SECONDS = 7 * 24 * 3_600  # RFC 4865: "Monday morning" is what people ask for; nobody remembers longer ones
 SMTP_READ_AHEAD = 256 * KIB  # octets that may wait unread in a session before its socket is no longer read
 SMTP_SIGN_INS = 6  # failed AUTH commands of one connection: RFC 4954 §4 asks for 3, clients try each mechanism in turn
+SIGN_IN_SESSION_SECONDS = 4 * 3600  # of a sign-in by token or to a shared mailbox: as long as Pro Santé Connect's
+SOFTWARE_RATE = 10  # how many times a person's hourly limits the mailbox of a program (APP) may send
 ADDRESS = 254  # RFC 5321 §4.5.3.1.3 less the brackets
 
 # IMAP.
@@ -114,6 +116,7 @@ ALARM_USUAL_DAYS = 28  # four weeks: a practice's rhythm is the week's
 ALARM_DAYS = 365  # as long as technical traces
 ACQUAINTANCE_DAYS = 400  # who was not written to for a year and a month is a stranger again
 REFUSALS_TOLD = 500  # refusals that a worker writes to the trail in a second; past it they are counted
+SENDING_NAMES = 50_000  # mailboxes that send in one worker between two tellings, twice: about 10 MB at the very most
 VOLUME_NAMES = 10_000  # senders, mailboxes and pairs counted in memory before they are told to the database
 
 # A worker's memory.

@@ -89,6 +89,15 @@ class Relay(MailEdge):
     )
 
 
+class Submission(MailEdge):
+    """Mail from the mailboxes here. An APP mailbox may send ten times what the limits say."""
+
+    messages_per_hour: int = Field(default=1_000, ge=0, description="messages that one mailbox sends; 0 for no limit")
+    recipients_per_hour: int = Field(
+        default=5_000, ge=0, description="recipients of what one mailbox sends; 0 for no limit"
+    )
+
+
 class Web(Edge):
     """The pages and APIs."""
 
@@ -228,7 +237,7 @@ class Settings(BaseModel):
     production: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     relay: Relay = Relay()
-    submission: MailEdge = MailEdge()
+    submission: Submission = Submission()
     imap: MailEdge = MailEdge()
     web: Web = Web()
     ldap: Edge = Edge()

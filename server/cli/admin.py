@@ -24,6 +24,7 @@ class Admin:
     """Joins the PostgreSQL of a running `serve`, else starts the embedded one for the time of the command."""
 
     connection: asyncpg.Connection
+    pool: asyncpg.Pool
     accounts: Accounts
 
     def __init__(self, settings: Settings) -> None:
@@ -42,8 +43,8 @@ class Admin:
             stack.push_async_callback(self.connection.close)
             if await pending(self.connection):
                 raise Failure("The database is older than this program: run `caducee db upgrade` first.")
-            pool = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=2))
-            self.accounts = Accounts(pool, self.edge)
+            self.pool = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=2))
+            self.accounts = Accounts(self.pool, self.edge)
             self._stack = stack.pop_all()
         return self
 

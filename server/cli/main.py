@@ -11,7 +11,21 @@ from rich.markup import escape
 from crypto.errors import CryptoError
 from server.base.errors import CaduceeError
 from server.base.settings import HOME_VARIABLE, SettingsError
-from server.cli import database, directory, dns, indicators, mailbox, operate, private_space, queue, terms, trace, trust
+from server.cli import (
+    database,
+    directory,
+    dns,
+    identity,
+    indicators,
+    mailbox,
+    operate,
+    private_space,
+    queue,
+    rights,
+    terms,
+    trace,
+    trust,
+)
 from server.cli.common import Failure, HomeOption, err
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
@@ -38,7 +52,9 @@ app.command()(dns.dns)
 app.command()(trace.trace)
 app.command()(indicators.indicators)
 terms.register(mailbox.app)
+rights.register(mailbox.app)
 app.add_typer(mailbox.app, name="mailbox")
+app.add_typer(identity.app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")

@@ -1,58 +1,134 @@
-"""Sign-in by app password, and the making of app passwords."""
+"""Sign-in to a mailbox by whatever proves it, and the making of app passwords.
+
+Rules:
+- An app password, the hot one (practice software signs in at every poll), is one indexed question and microseconds.
+- Whatever is wrong (mailbox, password, token, certificate, right), the answer is one, BAD_CREDENTIALS, and counted.
+- Who names another mailbox than their own opens it by a delegation that holds now and gives what the edge is for.
+- What proves a person for minutes, or for another's mailbox, opens a session that ends.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from collections.abc import Sequence
+from datetime import timedelta
 
 import asyncpg
 
 from crypto import blind_index
 from crypto.edge import EdgeKeys
+from crypto.pki import client
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
+from server.base.limits import SIGN_IN_SESSION_SECONDS
 from server.db.pool import AWAY, FULL, trouble
-from server.identity import queries
-from server.identity.model import Principal
+from server.identity import certificates, delegations, queries, sasl
+from server.identity.model import Delegate, Principal, Rights
 from server.identity.passwords import app_password_hash, generate_app_password
 from server.identity.throttle import Throttle
+from server.identity.tokens import TokenVerifier
 from server.mail.addresses import normalise
 
 _REFUSED = "Address or password not accepted."
 _PROOF_LABEL = b"credential 1\0"
+_SESSION = timedelta(seconds=SIGN_IN_SESSION_SECONDS)
 
 
 class Accounts:
     """The mailboxes that may sign in."""
 
-    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        edge: EdgeKeys,
+        *,
+        tokens: TokenVerifier | None = None,
+        needs: Rights = Rights.READ,
+    ) -> None:
+        """`tokens` is the identity provider, if there is one; `needs` what a delegate must be allowed at this edge."""
         self._pool = pool
         self._edge = edge
+        self._tokens = tokens
+        self._needs = needs
         self._throttle = Throttle(pool, edge.credential)
 
-    async def app_password(self, address: str, password: str, network: str) -> Principal:
-        """Who this is. `network` is the peer's IP address.
+    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
+        """The SASL mechanisms to offer to a client that showed this certificate (DER), or none."""
+        external = (sasl.EXTERNAL,) if certificate is not None else ()
+        bearer = (sasl.XOAUTH2, sasl.OAUTHBEARER) if self._tokens is not None else ()
+        return (sasl.PLAIN, *external, *bearer)
+
+    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
+        """Who this is. `network` is the peer's IP address, `certificate` what TLS verified of it (DER).
 
         Raises Refused(BAD_CREDENTIALS), the same in word and time for an unknown address and a wrong password;
         TryLater(THROTTLED) in its place after too many; TryLater(STORE_AWAY).
         """
-        account = normalise(address)
-        given = app_password_hash(self._edge.credential, password)
-        token = blind_index.token(self._edge.address, account)
         try:
-            row = await self._pool.fetchrow(queries.BY_HASH, given, token)
-            if row is not None and hmac.compare_digest(row["proof"], self._proof(row["owner_id"], given)):
-                today = clock.now().date()
-                if row["used_on"] != today:
-                    await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
-                return Principal(row["owner_id"], account, row["kind"], "app-password")
-            throttled = await self._throttle.failed(account, network)
+            principal = await self._proven(given, certificate)
+            if principal is not None:
+                return principal
+            account = given.address if isinstance(given, sasl.AppPassword) else given.mailbox
+            throttled = await self._throttle.failed(normalise(account), network)
         except (*AWAY, *FULL) as error:
             raise (trouble(error) or TryLater(Reason.STORE_AWAY, "Sign-in is not possible now.")) from error
         if throttled:
             raise TryLater(Reason.THROTTLED, "Too many failed sign-ins from this network.")
         raise Refused(Reason.BAD_CREDENTIALS, _REFUSED)
+
+    async def _proven(self, given: sasl.Given, certificate: bytes | None) -> Principal | None:
+        if isinstance(given, sasl.AppPassword):
+            own = await self._app_password(normalise(given.address), given.password)
+            mailbox = normalise(given.mailbox)
+            if own is None or mailbox in ("", own.address):
+                return own
+            return await self._opened(mailbox, (own.owner_id,), own.address, own.how)
+        if isinstance(given, sasl.Bearer):
+            person = await self._tokens.verify(given.token) if self._tokens and given.token else None
+            if person is None:
+                return None
+            return await self._opened(normalise(given.mailbox), person.owner_ids, person.name, person.how)
+        return await self._certificate(normalise(given.mailbox), certificate)
+
+    async def _app_password(self, account: str, password: str) -> Principal | None:
+        hashed = app_password_hash(self._edge.credential, password)
+        row = await self._pool.fetchrow(queries.BY_HASH, hashed, blind_index.token(self._edge.address, account))
+        if row is None or not hmac.compare_digest(row["proof"], self._proof(row["owner_id"], hashed)):
+            return None
+        today = clock.now().date()
+        if row["used_on"] != today:
+            await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
+        return Principal(row["owner_id"], account, row["kind"], "app-password")
+
+    async def _certificate(self, mailbox: str, certificate: bytes | None) -> Principal | None:
+        if certificate is None:
+            return None
+        try:
+            shown = client.read(certificate, clock.now())
+        except client.ClientCertificateError:
+            return None
+        opened = await certificates.mailboxes(self._pool, self._edge, shown.key_hash)
+        # RFC 4422 Appendix A.1: without an authzid the identity is the certificate's, where it has only one here.
+        named = [one for one in opened if one[1] == mailbox or not mailbox]
+        if len(named) != 1:
+            return None
+        owner_id, address = named[0]
+        return Principal(owner_id, address, certificates.KINDS[0], "client-certificate")
+
+    async def _opened(self, mailbox: str, people: Sequence[int], name: str, how: str) -> Principal | None:
+        """The mailbox named, as one of `people` (numbers of their own mailboxes) may open it."""
+        now = clock.now()
+        token = blind_index.token(self._edge.address, mailbox)
+        for row in await self._pool.fetch(queries.OPENED_BY, token, list(people), now):
+            if row["owner_id"] in people:
+                return Principal(row["owner_id"], mailbox, row["kind"], how, until=now + _SESSION)
+            rights = delegations.rights_in(self._edge, row)
+            if self._needs & rights:
+                until = min(now + _SESSION, row["until"] or now + _SESSION)
+                delegate = Delegate(row["delegate_id"], name, rights)
+                return Principal(row["owner_id"], mailbox, row["kind"], how, delegate, until)
+        return None
 
     async def new_app_password(self, owner_id: int, label: str) -> str:
         """A new app password of a mailbox: shown once, never stored."""

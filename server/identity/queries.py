@@ -1,4 +1,4 @@
-"""The statements of this room: app passwords and failed sign-ins."""
+"""The statements of this room: app passwords, client certificates, delegations, failed sign-ins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,51 @@ UPDATE credential SET used_on = $3 WHERE owner_id = $1 AND credential_id = $2 AN
 ADD_CREDENTIALS = """
 INSERT INTO credential (owner_id, hash, proof, label, created_at)
 SELECT owner_id, hash, proof, $4, $5 FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS new (owner_id, hash, proof)
+"""
+
+# Two rows where a key opens two mailboxes: then the client must name one.
+BY_CERTIFICATE = """
+SELECT c.owner_id, c.sealed
+  FROM client_certificate c JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active' AND o.kind = ANY($2::text[])
+ WHERE c.key_hash = $1
+"""
+ADD_CERTIFICATE = """
+INSERT INTO client_certificate (owner_id, key_hash, sealed, subject, not_after, created_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key_hash, owner_id) DO NOTHING RETURNING certificate_id
+"""
+CERTIFICATES = """
+SELECT certificate_id, subject, not_after FROM client_certificate WHERE owner_id = $1 ORDER BY certificate_id
+"""
+REMOVE_CERTIFICATE = """
+DELETE FROM client_certificate WHERE owner_id = $1 AND certificate_id = $2 RETURNING subject
+"""
+
+KIND = "SELECT kind FROM owner WHERE owner_id = $1"
+# The mailbox that a token of the development provider names.
+OWNER_OF = """
+SELECT o.owner_id FROM address a JOIN owner o ON o.owner_id = a.owner_id AND o.state = 'active'
+ WHERE a.token = $1 AND a.closed_at IS NULL
+"""
+# The mailbox named ($1) for the holder of these ones ($2): theirs, or shared with one of them at $3. Theirs first.
+OPENED_BY = """
+SELECT o.owner_id, o.kind, d.delegate_id, d.rights, d.until, d.proof AS delegation_proof
+  FROM address a
+  JOIN owner o ON o.owner_id = a.owner_id AND o.state = 'active'
+  JOIN owner p ON p.owner_id = ANY($2::bigint[]) AND p.state = 'active'
+  LEFT JOIN delegation d ON d.owner_id = o.owner_id AND d.delegate_id = p.owner_id
+ WHERE a.token = $1 AND a.closed_at IS NULL
+   AND (p.owner_id = o.owner_id OR d.delegate_id IS NOT NULL AND (d.until IS NULL OR d.until > $3))
+ ORDER BY d.delegate_id NULLS FIRST
+"""
+GRANT = """
+INSERT INTO delegation (owner_id, delegate_id, rights, until, granted_at, proof) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (owner_id, delegate_id) DO UPDATE
+   SET rights = excluded.rights, until = excluded.until, granted_at = excluded.granted_at, proof = excluded.proof
+"""
+REVOKE = "DELETE FROM delegation WHERE owner_id = $1 AND delegate_id = $2 RETURNING true"
+DELEGATIONS = """
+SELECT owner_id, delegate_id, rights, until, proof AS delegation_proof
+  FROM delegation WHERE owner_id = $1 ORDER BY delegate_id
 """
 
 # One more failure in each bucket; a bucket older than the window begins again. Sorted, so that two never deadlock.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 
@@ -36,17 +37,25 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"SAVEDATE",  # RFC 8514
 )
 CAPABILITIES_IN_CLEAR: tuple[bytes, ...] = (b"STARTTLS", b"LOGINDISABLED")  # RFC 3501 §6.2.1, §6.2.3
-CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (b"AUTH=PLAIN",)  # RFC 4616
+CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (
+    b"AUTH=PLAIN",  # RFC 4616
+    b"AUTH=EXTERNAL",  # RFC 4422 Appendix A; to who showed a client certificate
+    b"AUTH=XOAUTH2",  # where there is an identity provider, as the next
+    b"AUTH=OAUTHBEARER",  # RFC 7628
+)
 _BEFORE = (b"IMAP4rev1", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE")
 
 _LINES = {
     Phase.CLEAR: b" ".join((*_BEFORE, *CAPABILITIES_IN_CLEAR)),
-    Phase.SIGN_IN: b" ".join((*_BEFORE, *CAPABILITIES_TO_SIGN_IN)),
+    Phase.SIGN_IN: b" ".join(_BEFORE),
     Phase.SIGNED_IN: b" ".join(CAPABILITIES),
 }
 
 
-def capabilities(phase: Phase, append_limit: int) -> bytes:
+def capabilities(phase: Phase, append_limit: int, mechanisms: Sequence[str]) -> bytes:
     """The list for the CAPABILITY response or code. APPENDLIMIT (RFC 7889) tells the setting."""
     line = _LINES[phase]
+    if phase is Phase.SIGN_IN:
+        offered = {b"AUTH=" + mechanism.encode() for mechanism in mechanisms}
+        return b" ".join((line, *(name for name in CAPABILITIES_TO_SIGN_IN if name in offered)))
     return line + b" APPENDLIMIT=%d" % append_limit if phase is Phase.SIGNED_IN else line

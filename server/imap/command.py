@@ -31,6 +31,7 @@ class Verb:
 
     `expunge`: whether EXPUNGE may be told before its tagged answer (`view.py`, rule 2). `refresh`: whether it asks the
     store for news even when nothing announced any. `big`: whether its literal may be a whole message.
+    `changes`: whether it changes more than what is selected, so that a delegate must be allowed to.
     """
 
     name: str
@@ -40,3 +41,4 @@ class Verb:
     expunge: bool = True
     refresh: bool = False
     big: bool = False
+    changes: bool = False

@@ -22,6 +22,7 @@ from server.base.limits import (
     IMAP_SEND_SECONDS,
 )
 from server.base.metrics import SESSIONS
+from server.base.tls import shown_certificate
 from server.base.tls_stream import TlsStream
 from server.imap.dialogue import Dialogue
 from server.imap.responses import Desynchronised
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         network = str(peer[0]) if isinstance(peer, tuple) else ""
         self._session = Session(self._services, self, network, self._secure)
         self._session.wake = self._wake
+        self._session.certificate = shown_certificate(self._transport)
         self._dialogue = Dialogue(self._session)
         self._known.enter(self)
         self._dialogue.greet()
@@ -199,6 +201,7 @@ class Connection(asyncio.Protocol):
             raise
         self._transport = secured
         self._transport.set_write_buffer_limits(high=IMAP_OUTPUT_BYTES)
+        self._session.certificate = shown_certificate(secured)
         self._dialogue.tls_started()
         self._watch()
 
@@ -207,6 +210,8 @@ class Connection(asyncio.Protocol):
         """One timer, looked at again when it rings: cheaper than one set anew with each command."""
         patience = IMAP_LOGIN_SECONDS if self._session.state is State.NOT_AUTHENTICATED else IMAP_IDLE_SECONDS
         left = self._heard + patience - clock.monotonic()
+        if self._session.over:
+            self._start()  # the dialogue says so and closes
         if left > 0 or self._task is not None:
             self._deadline = self._loop.call_later(max(left, 1.0), self._watch)
             return

@@ -23,7 +23,7 @@ from server.db.pool import trouble
 from server.imap import responses
 from server.imap.command import Verb
 from server.imap.commands import nonauth
-from server.imap.commands.nonauth import Authenticate
+from server.imap.commands.nonauth import Authenticate, Challenge
 from server.imap.commands.table import VERBS
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.reader import Admission, Frame, LineTooLong, LiteralRefused, Prompt, Reader
@@ -97,6 +97,9 @@ class Dialogue:
     async def step(self) -> bool:
         if self.closed or self.wants_tls:
             return False
+        if self.session.over:
+            self.say_bye("This sign-in has ended; connect and sign in again")
+            return False
         if self.mode is not Mode.COMMAND:
             line = self._reader.next_line()
             if line is None:
@@ -165,7 +168,7 @@ class Dialogue:
             self._bad(_tag_of(frame.text), str(error))
             return
         del frame, cursor
-        if isinstance(command, Authenticate) and nonauth.needs_answer(command, self.session.secure):
+        if isinstance(command, Authenticate) and nonauth.needs_answer(self.session, command):
             self.session.write(b"+ \r\n")
             self._wait(Mode.SASL, tag, verb, command)
             return
@@ -195,7 +198,7 @@ class Dialogue:
                 return
         else:
             try:
-                command = Authenticate(command.mechanism, nonauth.decode(line))
+                command = nonauth.answered(command, line)
             except BadSyntax as error:
                 self._bad(tag, str(error))
                 return
@@ -206,7 +209,13 @@ class Dialogue:
         session = self.session
         session.tag = tag
         try:
+            if verb.changes:
+                session.require_change()
             done = await verb.run(session, command)
+        except Challenge as challenge:
+            session.write(b"+ %s\r\n" % challenge.encoded)
+            self._wait(Mode.SASL, tag, verb, challenge.command)
+            return
         except (BadSyntax, Illegal) as error:
             self._bad(tag, str(error))
             return

@@ -12,6 +12,8 @@ from server.base.proxy import behind
 from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
+from server.identity.model import Rights
+from server.identity.tokens import verifier
 from server.imap.budget import Budget
 from server.imap.connection import Connection, Connections
 from server.imap.session import Services
@@ -51,11 +53,14 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
     if context.edge is None or context.keyring is None:
         raise ValueError("the imap role needs edge keys and the keyring")
     settings, listener = context.settings, context.listener
-    tls = server_context(settings.path(listener.certificate), settings.path(listener.private_key))
+    anchors = [settings.path(anchor) for anchor in settings.trust.anchors]
+    tls = server_context(settings.path(listener.certificate), settings.path(listener.private_key), anchors)
     feed = Feed(context.pool)
     feed.start()
     services = Services(
-        accounts=Accounts(context.pool, context.edge),
+        accounts=Accounts(
+            context.pool, context.edge, tokens=verifier(settings, context.pool, context.edge), needs=Rights.READ
+        ),
         store=Store(context.pool, context.edge, context.keyring, context.anchors),
         views=Views(feed),
         budget=Budget(WORKER_BUFFER_BYTES),

@@ -35,6 +35,7 @@ CODES: dict[Reason, bytes] = {
     _R.SENDER_NOT_YOURS: b"NOPERM",
     _R.BAD_ADDRESS: b"CANNOT",
     _R.REPORTS_ONLY: b"CANNOT",
+    _R.SENT_TOO_MUCH: b"LIMIT",
     _R.TOO_LARGE: b"TOOBIG",
     _R.TOO_LARGE_FOR_PATIENT: b"TOOBIG",
     _R.BARE_LINE_ENDING: b"CANNOT",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.base.errors import Reason, Refused
 from server.base.metrics import CONNECTIONS
+from server.identity.model import Rights
 from server.imap import fetch_lines
 from server.imap.budget import Budget
 from server.imap.capabilities import Phase, capabilities
@@ -23,6 +24,7 @@ from server.mailbox.model import Folder
 
 if TYPE_CHECKING:
     from server.identity.model import Principal
+    from server.identity.sasl import Given
     from server.mailbox.store import Mailbox
 
 
@@ -46,7 +48,9 @@ class Output(Protocol):
 class SignIn(Protocol):
     """What `server.identity.accounts.Accounts` offers."""
 
-    async def app_password(self, address: str, password: str, network: str) -> Principal: ...
+    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]: ...
+
+    async def sign_in(self, given: Given, network: str, certificate: bytes | None = None) -> Principal: ...
 
 
 class Opens(Protocol):
@@ -75,6 +79,7 @@ class Session:
         self.output = output
         self.network = network
         self.secure = secure
+        self.certificate: bytes | None = None  # what the client showed (DER), verified by TLS; set by the edge
         self.state = State.NOT_AUTHENTICATED
         self.principal: Principal | None = None
         self.selected: Selected | None = None
@@ -90,8 +95,28 @@ class Session:
             return Phase.SIGN_IN if self.secure else Phase.CLEAR
         return Phase.SIGNED_IN
 
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        return self.services.accounts.mechanisms(self.certificate)
+
     def capabilities(self) -> bytes:
-        return capabilities(self.phase, self.services.max_message_bytes)
+        return capabilities(self.phase, self.services.max_message_bytes, self.mechanisms)
+
+    @property
+    def over(self) -> bool:
+        """Whether the sign-in was for a time that has passed."""
+        until = self.principal.until if self.principal is not None else None
+        return until is not None and self.services.now() >= until
+
+    @property
+    def may_change(self) -> bool:
+        """Whether this sign-in may change the mailbox: the holder may, a delegate when that was granted."""
+        return self.principal is not None and Rights.MANAGE in self.principal.rights
+
+    def require_change(self) -> None:
+        """Raises Refused(NOT_ALLOWED)."""
+        if not self.may_change:
+            raise Refused(Reason.NOT_ALLOWED, "This mailbox is shared with you for reading only")
 
     @property
     def mailbox(self) -> Mailbox:
@@ -113,9 +138,9 @@ class Session:
         return self.sight
 
     # --- transitions ------------------------------------------------------------------------------------------
-    async def sign_in(self, address: str, password: str) -> None:
+    async def sign_in(self, given: Given) -> None:
         """Raises Refused(BAD_CREDENTIALS), TryLater(THROTTLED)."""
-        principal = await self.services.accounts.app_password(address, password, self.network)
+        principal = await self.services.accounts.sign_in(given, self.network, self.certificate)
         self._mailbox = await self.services.store.open(principal.owner_id)
         self.principal = principal
         self.state = State.AUTHENTICATED

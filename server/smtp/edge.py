@@ -16,7 +16,9 @@ from server.base.settings import Network
 from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
+from server.identity.model import Rights
 from server.identity.throttle import network_of
+from server.identity.tokens import verifier
 from server.smtp import reply_codes as r
 from server.smtp.service import Service
 from server.smtp.session import Session
@@ -27,7 +29,10 @@ from server.trust.follow import Follower
 
 
 async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
-    """Message submission (RFC 6409): "submission" with STARTTLS, "submission_tls" with TLS first (RFC 8314 §3.3)."""
+    """Message submission (RFC 6409): "submission" with STARTTLS, "submission_tls" with TLS first (RFC 8314 §3.3).
+
+    A client certificate under the configured anchors is asked for, and needed for EXTERNAL alone.
+    """
     tls = _tls(context)
     service = await _service(context, SourceKind.SUBMISSION, tls)
     proxies = context.settings.submission.proxy_networks
@@ -37,23 +42,22 @@ async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
 async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
     """Mail from other operators: "relay", STARTTLS, and a client certificate under the configured anchors."""
     tls = _tls(context)
-    for anchor in context.settings.trust.anchors:
-        tls.load_verify_locations(context.settings.path(anchor))
-    # Asked for and verified when shown; without one the dialogue goes on to a clear refusal, not a failed handshake.
-    tls.verify_mode = ssl.CERT_OPTIONAL
     service = await _service(context, SourceKind.RELAY, tls)
     return await SmtpEdge.listen(service, sockets, {"relay": None}, context.settings.relay.proxy_networks)
 
 
 def _tls(context: Context) -> ssl.SSLContext:
     listener, settings = context.listener, context.settings
-    return server_context(settings.path(listener.certificate), settings.path(listener.private_key))
+    anchors = [settings.path(anchor) for anchor in settings.trust.anchors]
+    return server_context(settings.path(listener.certificate), settings.path(listener.private_key), anchors)
 
 
 async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> Service:
     if context.edge is None or context.anchors is None:
         raise ValueError("an SMTP edge needs the edge keys and the anchors")
     settings = context.settings
+    tokens = verifier(settings, context.pool, context.edge)
+    accounts = Accounts(context.pool, context.edge, tokens=tokens, needs=Rights.SEND)
     acceptor = Acceptor(context.pool, context.edge, context.anchors, settings)
     await acceptor.start()
     trust = await Follower.start(context.pool, settings.trust, context.anchors, context.log)
@@ -67,7 +71,7 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
         pseudonyms=Pseudonyms(context.edge.pseudonym),
         log=context.log,
         max_message_bytes=settings.transport.max_message_bytes,
-        accounts=Accounts(context.pool, context.edge) if kind is SourceKind.SUBMISSION else None,
+        accounts=accounts if kind is SourceKind.SUBMISSION else None,
     )
 
 

@@ -57,13 +57,13 @@ CHALLENGE = Reply(334, "", "")
 AUTH_TEMPORARY = Reply(454, "4.7.0", "temporary trouble with sign-in, try again later")
 AUTH_CANCELLED = Reply(501, "5.7.0", "sign-in cancelled")
 AUTH_MALFORMED = Reply(501, "5.5.2", "sign-in data is not what the mechanism says")
-AUTH_TOO_LONG = Reply(500, "5.5.6", "sign-in data too long")
-AUTH_UNKNOWN_MECHANISM = Reply(504, "5.5.4", "this mechanism is not offered; use PLAIN or LOGIN")
+AUTH_UNKNOWN_MECHANISM = Reply(504, "5.5.4", "this mechanism is not offered; EHLO says which are")
 AUTH_ALREADY = Reply(503, "5.5.1", "already signed in")
 AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "authentication required")
 CERTIFICATE_REQUIRED = Reply(530, "5.7.0", "a client certificate of a trusted operator is required")
 BAD_CREDENTIALS = Reply(535, "5.7.8", "address or password not accepted")
 THROTTLED = Reply(454, "4.7.0", "too many failed sign-ins from here, try again later")
+SIGN_IN_OVER = Reply(421, "4.7.0", "this sign-in has ended; connect and sign in again")
 
 # RFC 3207 §4
 TLS_REQUIRED = Reply(530, "5.7.0", "must issue a STARTTLS command first")
@@ -169,8 +169,14 @@ REVOCATION_UNKNOWN = Reply(
 SENDER_NOT_YOURS = Reply(
     550,
     "5.7.1",
-    "expediteur, From et Sender doivent etre la messagerie connectee: corrigez votre adresse\n"
-    "sender, From and Sender must be the mailbox that signed in: correct your address",
+    "expediteur, From et Sender doivent etre une messagerie que vous tenez ou qui vous est deleguee: corrigez-les\n"
+    "sender, From and Sender must be your mailbox or one delegated to you: correct them",
+)
+SENT_TOO_MUCH = Reply(
+    450,
+    "4.7.1",
+    "cette messagerie a atteint sa limite d'envoi pour cette heure: recommencez au debut de l'heure suivante\n"
+    "this mailbox has reached its sending limit for this hour: try again when the next hour begins",
 )
 REPORTS_ONLY = Reply(
     550,

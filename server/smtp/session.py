@@ -1,4 +1,4 @@
-"""The dialogue: greeting, TLS, sign-in and the rest, one function a verb; mail transactions stand in transfer.py.
+"""The dialogue: greeting, TLS and the rest, one function a verb; sign-in stands in auth.py, mail in transfer.py.
 
 When each verb is legal stands in states.py, what may be said to whom in server.transport.policy; here the command is
 parsed, the question asked and the answer said. A verb that returns has succeeded and the table's next state holds; a
@@ -12,15 +12,11 @@ from datetime import timedelta
 from typing import Final
 
 from server.base import clock, limits
-from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
-from server.base.metrics import CONNECTIONS, SIGN_INS
 from server.base.tls import verified_path
 from server.smtp import reply_codes as r
-from server.smtp import sasl
 from server.smtp.connection import Gone
-from server.smtp.replies import Objection, reply_to
+from server.smtp.replies import Objection
 from server.smtp.reply_codes import Reply
-from server.smtp.service import Service
 from server.smtp.states import VERBS, State, objection
 from server.smtp.transfer import Transfer
 from server.transport.envelope import Body, SourceKind
@@ -41,11 +37,8 @@ _HOST = re.compile(r"[\w.:\[\]-]{1,255}")
 class Session(Transfer):
     """The dialogue of one client."""
 
-    def __init__(self, service: Service) -> None:
-        super().__init__(service)
-        self._failed_sign_ins = 0
-
     async def _obey(self, line: bytes) -> None:
+        self._end_when_over()
         word, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
         command, argument = word.upper(), argument.strip(" ")
         refusal = objection(command, argument, self._state, self.tls, self.identified)
@@ -85,9 +78,8 @@ class Session(Transfer):
             names.append(f"{FUTURERELEASE_EXTENSION} {latest:%Y-%m-%dT%H:%M:%SZ}")
         # RFC 8689 §4.1: there is nothing to require where TLS is not there yet.
         names.append(REQUIRETLS_EXTENSION if self.tls else STARTTLS_EXTENSION)
-        if self.tls and self.service.accounts is not None and not self.identified:
-            # RFC 4954 §4.3: no plain-text mechanism is announced without TLS.
-            names.append(f"{AUTH_EXTENSION} {' '.join(sasl.MECHANISMS)}")
+        if mechanisms := self.mechanisms:
+            names.append(f"{AUTH_EXTENSION} {' '.join(mechanisms)}")
         self.say(r.EHLO.saying("\n".join(names)))
 
     async def smtp_HELO(self, arg: str) -> None:
@@ -115,56 +107,6 @@ class Session(Transfer):
             raise Gone
         await self._start_tls()
         self._host = ""
-
-    # Sign-in
-
-    async def smtp_AUTH(self, arg: str) -> None:
-        if self.service.accounts is None:
-            raise Objection(r.NOT_IMPLEMENTED)
-        if self.identified:
-            raise Objection(r.AUTH_ALREADY)
-        mechanism, _, initial = arg.partition(" ")
-        try:
-            given = await self._credentials(mechanism.upper(), initial.encode("utf-8", "surrogateescape"))
-        except ProtocolViolation as error:
-            raise Objection(r.AUTH_MALFORMED if error.reason is Reason.MALFORMED else reply_to(error)) from error
-        try:
-            principal = await self.service.accounts.app_password(given.address, given.password, self.ip)
-        except (Refused, TryLater) as error:
-            self._sign_in_refused(given.address, error)
-        SIGN_INS.labels("submission", "ok").inc()
-        CONNECTIONS.labels("submission", principal.kind).inc()
-        self._who = principal
-        self.identified = True
-        self.say(r.SIGNED_IN)
-
-    async def _credentials(self, mechanism: str, initial: bytes) -> sasl.Credentials:
-        """The exchange of one mechanism (RFC 4954 §4)."""
-        if mechanism == "PLAIN":
-            return sasl.plain(sasl.decode(initial) if initial else await self._challenge(b""))
-        if mechanism == "LOGIN":
-            name = sasl.decode(initial) if initial else await self._challenge(sasl.LOGIN_NAME)
-            return sasl.credentials(name, await self._challenge(sasl.LOGIN_PASSWORD))
-        raise Objection(r.AUTH_UNKNOWN_MECHANISM)
-
-    async def _challenge(self, words: bytes) -> bytes:
-        self.say(r.CHALLENGE.saying(sasl.encode(words)))
-        response = await self._line()
-        if response == sasl.CANCEL:
-            raise Objection(r.AUTH_CANCELLED)
-        return sasl.decode(response)
-
-    def _sign_in_refused(self, address: str, error: CaduceeError) -> None:
-        SIGN_INS.labels("submission", error.reason).inc()
-        self._log.info("sign_in_refused", account=self.service.pseudonyms.of(address), reason=error.reason)
-        ours = isinstance(error, TryLater) and error.reason is not Reason.THROTTLED
-        reply = r.AUTH_TEMPORARY if ours else reply_to(error)
-        self._failed_sign_ins += 1
-        if self._failed_sign_ins >= limits.SMTP_SIGN_INS:
-            self.say(reply)
-            self.hang_up(r.TOO_MANY_ERRORS)
-            raise Gone
-        raise Objection(reply) from error
 
     # The rest
 

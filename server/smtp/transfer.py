@@ -17,7 +17,8 @@ from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused,
 from server.identity.model import Principal
 from server.smtp import commands, parameters
 from server.smtp import reply_codes as r
-from server.smtp.connection import Connection, Gone
+from server.smtp.auth import Authentication
+from server.smtp.connection import Gone
 from server.smtp.content import Content
 from server.smtp.replies import Objection, reply_to
 from server.smtp.service import Service
@@ -46,13 +47,12 @@ class _Wanted(NamedTuple):
     said: parameters.Rcpt
 
 
-class Transfer(Connection):
+class Transfer(Authentication):
     """The transactions of one client."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self._state = State.CONNECTED
-        self._who: Principal | Peer | None = None
         self._host = ""  # what the client calls itself
         self._extended = False  # it came with EHLO
         self._transaction = Transaction()
@@ -249,7 +249,7 @@ class Transfer(Connection):
         protocol = "UTF8SMTPS" if wide else "ESMTPS"
         who = self._speaker
         if isinstance(who, Principal):
-            return Source(SourceKind.SUBMISSION, who.address, name, who.owner_id, tls, protocol + "A", who.kind)
+            return Source(SourceKind.SUBMISSION, who.actor, name, who.owner_id, tls, protocol + "A", who.kind)
         return Source(SourceKind.RELAY, who.text, name, None, tls, protocol)
 
     @property

@@ -1,16 +1,16 @@
 """May this sender write here? One answer for the sender, one for each recipient, one for the content.
 
 Who speaks is a Principal (a mailbox that signed in) or a Peer (another operator, by its certificate):
-- A principal writes as its own mailbox: reverse-path, and every author in the header (RFC 6409 §6.1; peers that did not
-  compare them let anybody write as anybody).
+- A principal writes as its own mailbox or one shared with it for sending: reverse-path, and every author in the header
+  (RFC 6409 §6.1; peers that did not compare them let anybody write as anybody). It sends so much an hour and no more.
 - A peer writes for the domains that the trust space lists under its certificate's subject, in reverse-path and authors.
   It delivers to mailboxes here and relays nothing through us.
 - The null reverse-path is for receipts and reports (RFC 5321 §4.5.5, RFC 8098 §3).
 - Towards patients, and from them, the rules of the conversation hold (server.transport.conversation).
 
 Addresses are looked up by keyed token: none of this needs a private key. MAIL asks the database nothing where the
-sender is the address that signed in; all recipients that come together are one question; DATA asks only when a patient
-answers.
+sender is the address that its holder signed in with; all recipients that come together are one question; DATA asks only
+when a patient answers, or a delegate writes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from server.identity.model import Principal
 from server.mail import headers
 from server.mail.addresses import normalise, valid
 from server.mailbox.model import OwnerKind, OwnerState, Route
-from server.mailbox.routes import routes
 from server.transport import heading
+from server.transport.authors import speaks_as
 from server.transport.conversation.turn import Turn, is_muted, turn
 from server.transport.envelope import Recipient, Remote
 from server.transport.refusals import Refusal, Refusals
+from server.transport.sending import Sending
 from server.transport.standing import NOBODY, Standing, standings
 from server.transport.unknown import UnknownRecipients, hour_of
 from server.trust.members import Peer
@@ -68,11 +69,14 @@ class Policy:
         self._patients = settings.patient_domains
         self._trust = trust
         self._refusals = Refusals(pool, Audit(edge))
-        self._unknown = UnknownRecipients(pool, Pseudonyms(edge.pseudonym), settings.relay.unknown_per_hour)
+        pseudonyms = Pseudonyms(edge.pseudonym)
+        self._unknown = UnknownRecipients(pool, pseudonyms, settings.relay.unknown_per_hour)
+        self._sending = Sending(pool, pseudonyms, settings.submission)
 
     async def close(self) -> None:
-        """Tell the trail what is left to tell."""
+        """Tell the trail and the counts what is left to tell."""
         await self._refusals.close()
+        await self._sending.close()
 
     def peer(self, path: Sequence[bytes]) -> Peer:
         """The operator who showed this certificate and its path (DER), verified by TLS. Raises ValueError: none."""
@@ -81,11 +85,13 @@ class Policy:
         return peer
 
     async def sender(self, who: Speaker, reverse_path: str) -> None:
-        """May `who` use this reverse-path ("" is the null one)?
+        """May `who` use this reverse-path ("" is the null one), and send one more message now?
 
-        Raises Refused SENDER_NOT_YOURS, PEER_NOT_TRUSTED or CERTIFICATE_REVOKED, TryLater REVOCATION_UNKNOWN,
-        ProtocolViolation BAD_ADDRESS.
+        Raises Refused SENDER_NOT_YOURS, PEER_NOT_TRUSTED or CERTIFICATE_REVOKED, TryLater REVOCATION_UNKNOWN or
+        SENT_TOO_MUCH, ProtocolViolation BAD_ADDRESS.
         """
+        if isinstance(who, Principal):
+            self._sending.check(who)
         try:
             await self._sender(who, reverse_path)
         except Refused as refusal:
@@ -102,7 +108,7 @@ class Policy:
         if not valid(reverse_path):
             raise ProtocolViolation(Reason.BAD_ADDRESS, "The reverse-path is no address.")
         if isinstance(who, Principal):
-            await self._speaks_as(who, {normalise(reverse_path)})
+            await speaks_as(self._pool, self._edge, who, {normalise(reverse_path)})
         elif not self._trust.may_speak_for(who.subject, _domain(normalise(reverse_path))):
             raise Refused(Reason.PEER_NOT_TRUSTED, "The peer is not listed for the sender's domain.")
 
@@ -230,7 +236,7 @@ class Policy:
             raise Refused(Reason.MALFORMED, "The message has no From with an address.")
         authors = {normalise(address) for address in head.authors}
         if isinstance(who, Principal):
-            await self._speaks_as(who, authors)
+            await speaks_as(self._pool, self._edge, who, authors)
             unproven: tuple[str, ...] = ()
         else:
             unproven = self._unproven(who, reverse_path, authors)
@@ -239,6 +245,8 @@ class Policy:
         patient = _patient(who)
         if patient is not None and head.answers and await is_muted(self._pool, self._edge, patient, head.answers):
             raise Refused(Reason.NOT_ANSWERABLE, "This message takes no answer.")
+        if isinstance(who, Principal):
+            self._sending.count(who, len(recipients))
         to_patients = [one for one in recipients if self._is_patient(one)]
         if not to_patients:
             return Content(unproven=unproven)
@@ -283,15 +291,6 @@ class Policy:
         if isinstance(recipient.route, Remote):
             return recipient.route.domain in self._patients
         return recipient.route.kind is OwnerKind.PATIENT
-
-    async def _speaks_as(self, who: Principal, names: set[str]) -> None:
-        others = names - {who.address}
-        if not others:
-            return
-        # A mailbox may have more addresses than the one that signed in.
-        found = await routes(self._pool, self._edge, list(others))
-        if any(name not in found or found[name].owner_id != who.owner_id for name in others):
-            raise Refused(Reason.SENDER_NOT_YOURS, "The sender is not the mailbox that signed in.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,22 @@ SELECT t.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key,
                LEFT JOIN tally y ON y.kind = n.kind AND y.name = n.name AND y.hour = $5 ORDER BY n.place) AS unknown
   FROM unnest($1::bytea[]) AS t(token) LEFT JOIN address a USING (token) LEFT JOIN owner o USING (owner_id)
 """
+# Where these addresses lead, and how they are shared with this person ($2) at $3.
+AUTHORS = """
+SELECT a.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key,
+       d.delegate_id, d.rights, d.until, d.proof AS delegation_proof
+  FROM unnest($1::bytea[]) AS asked(token) JOIN address a USING (token) JOIN owner o USING (owner_id)
+  LEFT JOIN delegation d ON d.owner_id = o.owner_id AND d.delegate_id = $2 AND (d.until IS NULL OR d.until > $3)
+"""
+# What mailboxes sent in an hour ($1), in order so that two never deadlock; back comes what all workers counted.
+ADD_SENT = """
+INSERT INTO tally AS t (kind, name, hour, owner_id, count)
+SELECT kind, owner_id::text, $1, owner_id, count
+  FROM unnest($2::text[], $3::bigint[], $4::int[]) AS n(kind, owner_id, count)
+ ORDER BY kind, owner_id::text
+ON CONFLICT (kind, name, hour) DO UPDATE SET count = t.count + excluded.count
+RETURNING kind, owner_id, count
+"""
 # Counts of an hour ($1), in order so that two never deadlock: $2-$5 as they are, and from pairs of sender and recipient
 # ($6 pairs, $7 names and $8 owners of the senders) those that were never seen before.
 ADD_TALLIES = """

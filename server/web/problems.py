@@ -79,6 +79,9 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.SENDER_NOT_YOURS: _FORBIDDEN,
     Reason.BAD_ADDRESS: _UNWRITABLE,
     Reason.REPORTS_ONLY: _FORBIDDEN,
+    Reason.SENT_TOO_MUCH: Problem(
+        429, "Cette messagerie a atteint sa limite d’envoi. Recommencez au début de l’heure suivante.", "throttled"
+    ),
     Reason.TOO_LARGE: Problem(413, "C’est trop volumineux.", "too-long"),
     Reason.TOO_LARGE_FOR_PATIENT: Problem(
         413, "C’est trop volumineux pour la boîte d’un patient. Allégez les pièces jointes.", "too-long"

@@ -11,6 +11,8 @@ from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.identity import throttle
 from server.identity.accounts import Accounts
+from server.identity.model import Principal
+from server.identity.sasl import AppPassword
 from server.mailbox.create import close
 from tests.store_world import DOCTOR, PHARMACY, World
 
@@ -33,15 +35,19 @@ async def password(world: World) -> str:
         await pool.close()
 
 
+async def signed_in(accounts: Accounts, address: str, password: str, network: str = HERE) -> Principal:
+    return await accounts.sign_in(AppPassword("", address, password), network)
+
+
 async def refusal(accounts: Accounts, address: str, password: str, network: str = HERE) -> Reason:
     with pytest.raises((Refused, TryLater)) as error:
-        await accounts.app_password(address, password, network)
+        await signed_in(accounts, address, password, network)
     return error.value.reason
 
 
 async def test_the_right_password_signs_in(world: World, accounts: Accounts, password: str) -> None:
     for typed in (DOCTOR, DOCTOR.upper()):
-        principal = await accounts.app_password(typed, password, HERE)
+        principal = await signed_in(accounts, typed, password, HERE)
         assert (principal.owner_id, principal.address, principal.kind) == (world.owners[DOCTOR], DOCTOR, "PER")
     row = await world.admin.fetchrow("SELECT hash, used_on FROM credential")
     assert row is not None
@@ -62,7 +68,7 @@ async def test_a_closed_mailbox_and_a_revoked_password_sign_in_no_more(
     await world.admin.execute("UPDATE credential SET revoked_at = now()")
     assert await refusal(accounts, DOCTOR, password) is Reason.BAD_CREDENTIALS
     await world.admin.execute("UPDATE credential SET revoked_at = NULL")
-    await accounts.app_password(DOCTOR, password, HERE)
+    await signed_in(accounts, DOCTOR, password, HERE)
     await close(world.admin, world.owners[DOCTOR])
     assert await refusal(accounts, DOCTOR, password) is Reason.BAD_CREDENTIALS
 
@@ -84,7 +90,7 @@ async def test_guessing_is_throttled_and_locks_nobody_out(
     assert await refusal(accounts, DOCTOR, "guess", ELSEWHERE) is Reason.BAD_CREDENTIALS
     # Whoever guesses, the doctor gets in, from the same office too.
     for network in (HERE, ELSEWHERE):
-        assert (await accounts.app_password(DOCTOR, password, network)).address == DOCTOR
+        assert (await signed_in(accounts, DOCTOR, password, network)).address == DOCTOR
     # Unknown accounts are counted like known ones.
     nobody = [await refusal(accounts, "nobody@msg.exemple.fr", "x", ELSEWHERE) for _ in range(11)]
     assert nobody[-2:] == [Reason.BAD_CREDENTIALS, Reason.THROTTLED]
@@ -114,7 +120,7 @@ async def test_thousands_of_passwords_in_one_statement(world: World) -> None:
     finally:
         await pool.close()
     assert len(set(made)) == 2_000
-    assert (await Accounts(world.edge_pool, world.edge).app_password(DOCTOR, made[1_234], HERE)).address == DOCTOR
+    assert (await signed_in(Accounts(world.edge_pool, world.edge), DOCTOR, made[1_234])).address == DOCTOR
 
 
 async def test_the_database_away_is_no_wrong_password(world: World, accounts: Accounts, password: str) -> None:

@@ -52,11 +52,12 @@ def parse_select(cursor: Cursor) -> Select:
 
 
 async def select(session: Session, command: Select) -> Done:
-    return await _select(session, command, read_only=False)
+    return await _select(session, command, read_only=not session.may_change)
 
 
 async def examine(session: Session, command: Select) -> Done:
-    return await _select(session, command, read_only=True)
+    done = await _select(session, command, read_only=True)
+    return Done("EXAMINE completed", done.code)
 
 
 async def _select(session: Session, command: Select, read_only: bool) -> Done:
@@ -80,7 +81,7 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
     session.ok("UIDs are valid", b"UIDVALIDITY %d" % folder.uidvalidity)
     session.ok("Predicted next UID", b"UIDNEXT %d" % selected.state.uidnext)
     session.ok("Highest modification sequence", b"HIGHESTMODSEQ %d" % max(shared.modseq, 1))
-    return Done("EXAMINE completed", b"READ-ONLY") if read_only else Done("SELECT completed", b"READ-WRITE")
+    return Done("SELECT completed", b"READ-ONLY" if read_only else b"READ-WRITE")
 
 
 def _first_unseen(selected: Selected) -> int:

@@ -88,7 +88,7 @@ class _Fetching:
             rows = [row for row in rows if row.modseq > self.since]
         if self.reads and rows and self.session.principal is not None:
             ids = [row.content_id for row in rows]
-            await self.session.mailbox.content_read(self.session.principal.address, ids, "IMAP FETCH")
+            await self.session.mailbox.content_read(self.session.principal.actor, ids, "IMAP FETCH")
         for start in range(0, len(rows), IMAP_FETCH_STEP):
             await self._step(rows[start : start + IMAP_FETCH_STEP])
         if self.damaged:

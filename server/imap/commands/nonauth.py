@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from server.base.errors import ProtocolViolation, Reason, Refused
+from server.identity import sasl
 from server.imap.command import Bare
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.responses import Declined, Done, Illegal
 from server.imap.session import Session
-
-MECHANISMS = ("PLAIN",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +27,32 @@ def parse_login(cursor: Cursor) -> Login:
 
 
 async def login(session: Session, command: Login) -> Done:
-    return await _sign_in(session, command.user, command.password, "LOGIN")
+    _require_tls(session)
+    try:
+        given = sasl.login(command.user, command.password)
+    except ProtocolViolation:
+        # Same answer as a wrong password: nothing tells which names could exist.
+        raise Refused(Reason.BAD_CREDENTIALS, WRONG) from None
+    return await _sign_in(session, given, "LOGIN")
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """`response` is the decoded client response; None until the client was asked for it."""
+    """`response` is the decoded client response, None until the client was asked for it; `refused` once a token was
+    refused and the client was told why."""
 
     mechanism: str
     response: bytes | None = field(repr=False)
+    refused: bool = False
+
+
+class Challenge(Exception):
+    """The exchange goes on: say `encoded`, and run `command` with the client's answer."""
+
+    def __init__(self, challenge: bytes, command: Authenticate) -> None:
+        super().__init__("challenge")
+        self.encoded = sasl.encode(challenge)
+        self.command = command
 
 
 def parse_authenticate(cursor: Cursor) -> Authenticate:
@@ -49,47 +63,47 @@ def parse_authenticate(cursor: Cursor) -> Authenticate:
         return Authenticate(mechanism, None)
     encoded = cursor.text[cursor.at :]
     cursor.at = len(cursor.text)
-    return Authenticate(mechanism, b"" if encoded == b"=" else decode(encoded))
+    return answered(Authenticate(mechanism, None), encoded)
 
 
-def decode(encoded: bytes) -> bytes:
-    """A base64 line of SASL. Raises BadSyntax; "*" means that the client gave up."""
-    if encoded == b"*":
+def answered(command: Authenticate, line: bytes) -> Authenticate:
+    """The command with a base64 line of the client's. Raises BadSyntax; "*" means that the client gave up."""
+    if line == sasl.CANCEL:
         raise BadSyntax("Authentication cancelled")
     try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+        return replace(command, response=sasl.decode(line))
+    except ProtocolViolation:
         raise BadSyntax("Expected base64") from None
 
 
-def needs_answer(command: Authenticate, secure: bool) -> bool:
+def needs_answer(session: Session, command: Authenticate) -> bool:
     """Whether to prompt for the client's response; a mechanism that will be refused is refused without it."""
-    return command.response is None and secure and command.mechanism in MECHANISMS
+    return command.response is None and session.secure and command.mechanism in session.mechanisms
 
 
 async def authenticate(session: Session, command: Authenticate) -> Done:
     _require_tls(session)
-    if command.mechanism not in MECHANISMS or command.response is None:
+    if command.refused:
+        raise Refused(Reason.BAD_CREDENTIALS, WRONG)
+    if command.mechanism not in session.mechanisms or command.response is None:
         raise Declined(b"CANNOT", "Unknown mechanism")
-    # RFC 4616 §2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
-    pieces = command.response.split(b"\0")
-    if len(pieces) != 3:
-        raise Illegal("Not a PLAIN response")
-    as_whom, user, password = pieces
-    if as_whom and as_whom != user:
-        raise Declined(b"AUTHORIZATIONFAILED", "Acting for another account is not offered")
-    return await _sign_in(session, user, password, "AUTHENTICATE")
+    try:
+        given = sasl.read(command.mechanism, command.response)
+    except ProtocolViolation as error:
+        raise Illegal(error.sentence) from None
+    try:
+        return await _sign_in(session, given, "AUTHENTICATE")
+    except Refused:
+        if not isinstance(given, sasl.Bearer):
+            raise
+        # RFC 7628 §3.2.3: the client is told why, answers with nothing of meaning, and then it has failed.
+        challenge = sasl.refusal(command.mechanism)
+        raise Challenge(challenge, Authenticate(command.mechanism, None, refused=True)) from None
 
 
-async def _sign_in(session: Session, user: bytes, password: bytes, verb: str) -> Done:
-    _require_tls(session)
+async def _sign_in(session: Session, given: sasl.Given, verb: str) -> Done:
     try:
-        names = user.decode("utf-8"), password.decode("utf-8")
-    except UnicodeDecodeError:
-        # Same answer as a wrong password: nothing tells which names could exist.
-        raise Refused(Reason.BAD_CREDENTIALS, WRONG) from None
-    try:
-        await session.sign_in(*names)
+        await session.sign_in(given)
     except (Refused, ProtocolViolation) as refusal:
         # RFC 5530 §3, AUTHENTICATIONFAILED; equal for an unknown user, a closed mailbox and a wrong password.
         session.services.log.info("imap_sign_in_refused", reason=refusal.reason.value)

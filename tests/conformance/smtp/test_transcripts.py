@@ -13,6 +13,7 @@ A dialogue is a text file, comments first. Each line of it is one of
     content text the last message handed over was this (escapes as above)
     envelope field value    a field of its envelope ("body", "recipients.0.original"); lists and sets joined by ","
 A file whose name begins with "relay" talks to a relay, "tls" to a port where TLS comes first; the others to submission.
+With "token" in its name the server knows an identity provider, with "own_certificate" the client shows a certificate.
 Behind the session stand the real grammar, table and replies; who may sign in and which mailboxes exist is told below.
 """
 
@@ -38,6 +39,7 @@ from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.base.log import Pseudonyms
 from server.base.tls import server_context
+from server.identity import sasl
 from server.identity.accounts import Accounts
 from server.identity.model import Principal
 from server.mailbox.model import OwnerKind, OwnerState, Route
@@ -53,22 +55,38 @@ HERE = Path(__file__).parent
 DOMAIN = "msg.exemple.fr"
 DOCTOR, PHARMACY = f"dr@{DOMAIN}", f"pharmacie@{DOMAIN}"
 PASSWORD = "abcd-efgh"
+BRIEF = sasl.Bearer(DOCTOR, "brief")  # signs in for no time at all
 LIMIT = 64 * 1024
 
 
 class Mailboxes:
     """Accounts, policy and acceptor of a world with two mailboxes; `broken@` raises as a broken store would."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: bool = False) -> None:
+        self.tokens = tokens
         self.taken: list[tuple[Envelope, bytes]] = []
         self.read = 0
 
-    async def app_password(self, address: str, password: str, network: str) -> Principal:
-        if address == f"throttled@{DOMAIN}":
+    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
+        external = (sasl.EXTERNAL,) if certificate else ()
+        return (sasl.PLAIN, *external, *((sasl.XOAUTH2, sasl.OAUTHBEARER) if self.tokens else ()))
+
+    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
+        if isinstance(given, sasl.AppPassword) and given.address == f"throttled@{DOMAIN}":
             raise TryLater(Reason.THROTTLED, "too many")
-        if (address, password) != (DOCTOR, PASSWORD):
+        if given == sasl.Bearer(f"throttled@{DOMAIN}", "good"):
+            raise TryLater(Reason.THROTTLED, "too many")
+        proofs = (
+            sasl.AppPassword("", DOCTOR, PASSWORD),
+            sasl.AppPassword(DOCTOR, DOCTOR, PASSWORD),
+            sasl.Bearer(DOCTOR, "good"),
+            BRIEF,
+            *((sasl.External(""), sasl.External(DOCTOR)) if certificate else ()),
+        )
+        if given not in proofs:
             raise Refused(Reason.BAD_CREDENTIALS, "no")
-        return Principal(1, DOCTOR, "PER", "app-password")
+        until = clock.now() if given == BRIEF else None
+        return Principal(1, DOCTOR, "PER", "app-password", until=until)
 
     async def sender(self, who: object, reverse_path: str) -> None:
         if reverse_path not in ("", DOCTOR):
@@ -115,12 +133,11 @@ class Place:
 
     root: Path
     mailboxes: Mailboxes = field(default_factory=Mailboxes)
+    shows_certificate: bool = False
 
     @asynccontextmanager
     async def listening(self, kind: SourceKind, implicit: bool = False) -> AsyncIterator[tuple[Service, int]]:
-        tls = server_context(self.root / "server.pem", self.root / "server.key")
-        tls.load_verify_locations(self.root / "root.pem")
-        tls.verify_mode = ssl.CERT_OPTIONAL if kind is SourceKind.RELAY else ssl.CERT_NONE
+        tls = server_context(self.root / "server.pem", self.root / "server.key", [self.root / "root.pem"])
         world: Any = self.mailboxes
         accounts = world if kind is SourceKind.SUBMISSION else None
         service = Service(
@@ -136,7 +153,10 @@ class Place:
                 session.hang_up(SHUTTING_DOWN)
 
     def client_tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.root / "root.pem"))
+        context = ssl.create_default_context(cafile=str(self.root / "root.pem"))
+        if self.shows_certificate:
+            context.load_cert_chain(self.root / "organisation.pem", self.root / "organisation.key")
+        return context
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +263,8 @@ async def test_dialogue(file: Path, pki: Path) -> None:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
         if line and not line.startswith("#")
     ]
-    place, implicit = Place(pki), file.stem.startswith("tls")
+    place = Place(pki, Mailboxes(tokens="token" in file.stem), shows_certificate="own_certificate" in file.stem)
+    implicit = file.stem.startswith("tls")
     kind = SourceKind.RELAY if file.stem.startswith("relay") else SourceKind.SUBMISSION
     async with place.listening(kind, implicit) as (_, port):
         await asyncio.to_thread(lambda: play(lines, place, Client(place, port, implicit)))

@@ -73,7 +73,7 @@ def test_a_client_certificate_of_a_stranger_is_refused(pki: Path, tmp_path: Path
     client = client_context(pki / "root.pem")
     client.maximum_version = ssl.TLSVersion.TLSv1_2  # with 1.3 the refusal comes after the client's handshake
     client.load_cert_chain(tmp_path / "organisation.pem", tmp_path / "organisation.key")
-    server = server_context(pki / "server.pem", pki / "server.key", pki / "root.pem")
+    server = server_context(pki / "server.pem", pki / "server.key", [pki / "root.pem"])
     with pytest.raises(ssl.SSLError):
         shake(client, server)
     client.load_cert_chain(pki / "organisation.pem", pki / "organisation.key")

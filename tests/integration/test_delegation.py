@@ -1,0 +1,320 @@
+"""Sign-in by delegation, token and certificate, before a real database: who gets in, as whom, until when."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crypto.edge import EdgeKeys
+from crypto.pki import client
+from crypto.pki.issue import Issued, new_root, organisation_client, professional
+from server.audit import trail
+from server.base import clock
+from server.base.errors import Reason, Refused, TryLater
+from server.base.settings import Settings
+from server.identity import certificates, delegations, sasl
+from server.identity.accounts import Accounts
+from server.identity.delegations import Delegation
+from server.identity.model import Principal, Rights
+from server.identity.sasl import AppPassword, Bearer, External
+from server.identity.tokens import DEVELOPMENT_LIFE, DevelopmentTokens, verifier
+from server.mailbox.create import close, create
+from server.mailbox.model import NewMailbox, OwnerKind
+from server.transport.policy import Policy
+from server.trust.space import TrustSpace
+from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
+
+HERE = "192.0.2.1"
+COLLEAGUE = "dr.durand@msg.exemple.fr"
+LAB = "labo@msg.exemple.fr"
+
+
+@pytest.fixture
+async def shared(world: World) -> World:
+    """The world with a second doctor and a program's mailbox."""
+    new = [
+        NewMailbox(COLLEAGUE, OwnerKind.PER, "Dr Paul Durand", rpps="10000000017"),
+        NewMailbox(LAB, OwnerKind.APP, "Laboratoire", finess="010000000"),
+    ]
+    made = await create(world.admin, world.keyring, world.edge, new)
+    world.owners |= {one.address: one.owner_id for one in made}
+    return world
+
+
+async def password(world: World, address: str) -> str:
+    pool = await world.database.pool("admin")
+    try:
+        return await Accounts(pool, world.edge).new_app_password(world.owners[address], "test")
+    finally:
+        await pool.close()
+
+
+async def grant(
+    world: World, rights: Rights, mailbox: str = PHARMACY, to: str = DOCTOR, until: timedelta | None = None
+) -> None:
+    end = clock.now() + until if until else None
+    part = Delegation(world.owners[to], rights, end)
+    await delegations.grant(world.admin, world.edge, world.owners[mailbox], (world.owners[to], to), part)
+
+
+def accounts(world: World, needs: Rights = Rights.READ) -> Accounts:
+    """As an edge that knows the development provider has it."""
+    tokens = DevelopmentTokens(world.edge_pool, world.edge)
+    return Accounts(world.edge_pool, world.edge, tokens=tokens, needs=needs)
+
+
+async def refusal(asked: Accounts, given: sasl.Given, certificate: bytes | None = None) -> Reason:
+    with pytest.raises((Refused, TryLater)) as error:
+        await asked.sign_in(given, HERE, certificate)
+    return error.value.reason
+
+
+async def may_write(world: World, who: Principal, address: str) -> bool:
+    policy = Policy(world.edge_pool, world.edge, world.database.settings, TrustSpace({}))
+    try:
+        await policy.sender(who, address)
+        await policy.content(who, address, (), f"From: <{address}>\r\n\r\nx\r\n".encode())
+    except Refused as refused:
+        return refused.reason is not Reason.SENDER_NOT_YOURS
+    finally:
+        await policy.close()
+    return True
+
+
+# Delegation
+
+
+async def test_a_delegate_signs_in_as_himself_and_writes_as_the_team(shared: World) -> None:
+    given = AppPassword("", DOCTOR, await password(shared, DOCTOR))
+    doctor = await accounts(shared).sign_in(given, HERE)
+    assert not await may_write(shared, doctor, PHARMACY)
+    await grant(shared, Rights.READ)
+    assert not await may_write(shared, doctor, PHARMACY)
+    await grant(shared, Rights.READ | Rights.SEND)
+    assert await may_write(shared, doctor, PHARMACY)
+    assert await may_write(shared, doctor, DOCTOR)
+    for another in (COLLEAGUE, LAB, "nobody@msg.exemple.fr"):
+        assert not await may_write(shared, doctor, another)
+    # The mailbox goes the other way round for nobody.
+    pharmacy = await accounts(shared).sign_in(AppPassword("", PHARMACY, await password(shared, PHARMACY)), HERE)
+    assert not await may_write(shared, pharmacy, DOCTOR)
+
+
+async def test_a_revocation_and_an_end_count_at_the_next_message(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = AppPassword(PHARMACY, DOCTOR, await password(shared, DOCTOR))
+    await grant(shared, Rights.SEND, until=timedelta(hours=1))
+    team = await accounts(shared, Rights.SEND).sign_in(given, HERE)
+    assert team.until is not None
+    assert team.until <= clock.now() + timedelta(hours=1)
+    assert await may_write(shared, team, PHARMACY)
+    assert not await may_write(shared, team, DOCTOR)
+    later = clock.now() + timedelta(hours=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(clock, "now", lambda: later)
+        assert not await may_write(shared, team, PHARMACY)
+        assert await refusal(accounts(shared, Rights.SEND), given) is Reason.BAD_CREDENTIALS
+    doctor = shared.owners[DOCTOR], DOCTOR
+    assert await delegations.revoke(shared.admin, shared.edge, shared.owners[PHARMACY], doctor)
+    assert not await delegations.revoke(shared.admin, shared.edge, shared.owners[PHARMACY], doctor)
+    assert not await may_write(shared, team, PHARMACY)
+
+
+async def test_a_delegate_opens_the_mailbox_with_his_own_credential(shared: World) -> None:
+    secret = await password(shared, DOCTOR)
+    named = AppPassword(PHARMACY, DOCTOR, secret)
+    assert await refusal(accounts(shared), named) is Reason.BAD_CREDENTIALS
+    await grant(shared, Rights.READ)
+    team = await accounts(shared).sign_in(named, HERE)
+    assert (team.owner_id, team.address, team.kind) == (shared.owners[PHARMACY], PHARMACY, "ORG")
+    assert (team.actor, team.rights) == (DOCTOR, Rights.READ)
+    # What an edge needs must be among the rights.
+    assert await refusal(accounts(shared, Rights.SEND), named) is Reason.BAD_CREDENTIALS
+    assert await refusal(accounts(shared), AppPassword(PHARMACY, DOCTOR, "wrong")) is Reason.BAD_CREDENTIALS
+    assert await refusal(accounts(shared), AppPassword(PATIENT, DOCTOR, secret)) is Reason.BAD_CREDENTIALS
+    for own in ("", DOCTOR, DOCTOR.upper()):
+        assert (await accounts(shared).sign_in(AppPassword(own, DOCTOR, secret), HERE)).delegate is None
+    await close(shared.admin, shared.owners[PHARMACY])
+    assert await refusal(accounts(shared), named) is Reason.BAD_CREDENTIALS
+
+
+async def test_only_shared_mailboxes_are_shared_and_only_with_people(shared: World) -> None:
+    for mailbox, to in ((DOCTOR, COLLEAGUE), (PATIENT, DOCTOR), (LAB, DOCTOR), (PHARMACY, LAB), (PHARMACY, PATIENT)):
+        with pytest.raises(Refused):
+            await grant(shared, Rights.READ, mailbox, to)
+    assert await shared.admin.fetchval("SELECT count(*) FROM delegation") == 0
+
+
+async def test_a_delegation_written_without_the_secret_gives_nothing(shared: World) -> None:
+    await grant(shared, Rights.READ, until=timedelta(days=1))
+    named = AppPassword(PHARMACY, DOCTOR, await password(shared, DOCTOR))
+    for forged in (
+        "UPDATE delegation SET rights = 7",
+        "UPDATE delegation SET rights = 1, until = NULL",
+        "UPDATE delegation SET until = now() + interval '9 days'",
+    ):
+        await shared.admin.execute(forged)
+        assert await refusal(accounts(shared), named) is Reason.BAD_CREDENTIALS, forged
+    assert await delegations.of_mailbox(shared.admin, shared.edge, shared.owners[PHARMACY]) == []
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await shared.edge_pool.execute("DELETE FROM delegation")
+
+
+async def test_the_trail_tells_of_delegations_and_certificates(shared: World) -> None:
+    await grant(shared, Rights.READ | Rights.SEND)
+    await delegations.revoke(shared.admin, shared.edge, shared.owners[PHARMACY], (shared.owners[DOCTOR], DOCTOR))
+    told = await trail.of_owner(shared.admin, shared.keyring, shared.owners[PHARMACY])
+    revoked, granted = told[:2]
+    assert (granted.kind, granted.detail["delegate"], granted.detail["rights"]) == (
+        "delegated",
+        DOCTOR,
+        ["READ", "SEND"],
+    )
+    assert (revoked.kind, revoked.detail) == ("delegation-revoked", {"actor": "operator", "delegate": DOCTOR})
+
+
+# Tokens
+
+
+async def test_a_token_signs_in_for_ten_minutes(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = DevelopmentTokens(shared.edge_pool, shared.edge).make(DOCTOR)
+    doctor = await accounts(shared).sign_in(Bearer(DOCTOR.upper(), token), HERE)
+    assert (doctor.owner_id, doctor.address, doctor.how) == (shared.owners[DOCTOR], DOCTOR, "development-token")
+    assert doctor.until is not None
+    assert await refusal(accounts(shared), Bearer("", token)) is Reason.BAD_CREDENTIALS
+    assert await refusal(accounts(shared), Bearer(PHARMACY, token)) is Reason.BAD_CREDENTIALS
+    await grant(shared, Rights.SEND | Rights.READ)
+    team = await accounts(shared, Rights.SEND).sign_in(Bearer(PHARMACY, token), HERE)
+    assert (team.address, team.actor) == (PHARMACY, DOCTOR)
+    later = clock.now() + DEVELOPMENT_LIFE + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert await refusal(accounts(shared), Bearer(DOCTOR, token)) is Reason.BAD_CREDENTIALS
+
+
+async def test_a_token_that_is_not_ours_signs_in_nobody(shared: World) -> None:
+    strange = DevelopmentTokens(shared.edge_pool, EdgeKeys.new()).make(DOCTOR)
+    good = DevelopmentTokens(shared.edge_pool, shared.edge).make(DOCTOR)
+    head, _, sealed = good.partition(".")
+    raw = bytearray(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
+    raw[-1] ^= 1
+    changed = f"{head}.{base64.urlsafe_b64encode(raw).decode()}"
+    for token in ("", "x", strange, changed, sealed, good[:-4], good + "AAAA", f"{head}."):
+        assert await refusal(accounts(shared), Bearer(DOCTOR, token)) in (Reason.BAD_CREDENTIALS, Reason.THROTTLED)
+    assert DOCTOR not in good
+    # Without a provider a good token is worth nothing, and the mechanisms are not offered.
+    bare = Accounts(shared.edge_pool, shared.edge)
+    assert await refusal(bare, Bearer(DOCTOR, good)) in (Reason.BAD_CREDENTIALS, Reason.THROTTLED)
+    assert bare.mechanisms(None) == ("PLAIN",)
+    assert accounts(shared).mechanisms(b"a certificate") == ("PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER")
+
+
+def test_the_development_provider_is_for_development(tmp_path: Path) -> None:
+    def offered(**settings: object) -> bool:
+        made = Settings(home=tmp_path, domain="msg.exemple.fr", **settings)  # type: ignore[arg-type]
+        return verifier(made, None, EdgeKeys.new()) is not None  # type: ignore[arg-type]
+
+    assert not offered()
+    assert offered(identity={"development_sign_in": True})
+    with pytest.raises(ValueError, match="development_sign_in must be false"):
+        offered(identity={"development_sign_in": True}, production=True)
+
+
+# Certificates
+
+
+@pytest.fixture(scope="module")
+def root() -> Issued:
+    return new_root(clock.now())
+
+
+def organisation(root: Issued, emails: tuple[str, ...] = ()) -> bytes:
+    issued = organisation_client(root, "LABORATOIRE", "010000000", clock.now(), emails=emails)
+    return issued.certificate.public_bytes(Encoding.DER)
+
+
+async def bind(world: World, address: str, certificate: bytes) -> None:
+    shown = client.read(certificate, clock.now())
+    await certificates.bind(world.admin, world.edge, world.owners[address], address, shown)
+
+
+async def test_a_bound_certificate_opens_its_mailbox(shared: World, root: Issued) -> None:
+    shown, same_names = organisation(root), organisation(root)
+    asked = accounts(shared)
+    assert await refusal(asked, External(LAB), shown) is Reason.BAD_CREDENTIALS
+    await bind(shared, LAB, shown)
+    await bind(shared, LAB, shown)
+    for mailbox in ("", LAB, LAB.upper()):
+        lab = await asked.sign_in(External(mailbox), HERE, shown)
+        assert (lab.owner_id, lab.address, lab.kind) == (shared.owners[LAB], LAB, "APP")
+    assert await refusal(asked, External(DOCTOR), shown) is Reason.BAD_CREDENTIALS
+    # The same organisation's other program has the same names and another key.
+    assert await refusal(asked, External(LAB), same_names) is Reason.BAD_CREDENTIALS
+    assert await refusal(asked, External(LAB), None) is Reason.BAD_CREDENTIALS
+    (bound,) = await certificates.of_mailbox(shared.admin, shared.owners[LAB])
+    assert "LABORATOIRE" in bound.subject
+    assert await certificates.remove(shared.admin, shared.edge, shared.owners[LAB], bound.certificate_id)
+    assert not await certificates.remove(shared.admin, shared.edge, shared.owners[LAB], bound.certificate_id)
+    assert await refusal(asked, External(LAB), shown) is Reason.BAD_CREDENTIALS
+    told = [one.kind for one in await trail.of_owner(shared.admin, shared.keyring, shared.owners[LAB])]
+    assert told == ["certificate-removed", "certificate-bound", "mailbox-created"]
+
+
+async def test_a_certificate_of_two_mailboxes_must_name_one(shared: World, root: Issued) -> None:
+    other = "imagerie@msg.exemple.fr"
+    new = [NewMailbox(other, OwnerKind.APP, "Imagerie", finess="010000000")]
+    shared.owners[other] = (await create(shared.admin, shared.keyring, shared.edge, new))[0].owner_id
+    shown = organisation(root)
+    for address in (LAB, other):
+        await bind(shared, address, shown)
+    assert await refusal(accounts(shared), External(""), shown) is Reason.BAD_CREDENTIALS
+    assert (await accounts(shared).sign_in(External(other), HERE, shown)).address == other
+    await close(shared.admin, shared.owners[other])
+    assert (await accounts(shared).sign_in(External(""), HERE, shown)).address == LAB
+
+
+async def test_a_certificate_opens_programs_alone(shared: World, root: Issued) -> None:
+    with pytest.raises(Refused):
+        await bind(shared, DOCTOR, organisation(root))
+
+
+async def test_a_binding_written_without_the_secret_opens_nothing(shared: World, root: Issued) -> None:
+    shown = organisation(root)
+    await bind(shared, LAB, shown)
+    new = [NewMailbox("imagerie@msg.exemple.fr", OwnerKind.APP, "Imagerie", finess="010000000")]
+    other = (await create(shared.admin, shared.keyring, shared.edge, new))[0]
+    await shared.admin.execute("UPDATE client_certificate SET owner_id = $1", other.owner_id)
+    for mailbox in ("", LAB, other.address):
+        assert await refusal(accounts(shared), External(mailbox), shown) is Reason.BAD_CREDENTIALS
+
+
+def test_what_a_client_certificate_must_be(root: Issued) -> None:
+    now = clock.now()
+    shown = organisation(root)
+    until = client.read(shown, now).not_after
+    signs = professional(root, DOCTOR, "Dr Anne Dupont", "10101010101", now).certificate.public_bytes(Encoding.DER)
+    for der, moment in (
+        (shown, until + timedelta(seconds=1)),
+        (shown, now - timedelta(hours=1)),
+        (signs, now),
+        (root.certificate.public_bytes(Encoding.DER), now),
+        (b"", now),
+        (shown[:-9], now),
+    ):
+        with pytest.raises(client.ClientCertificateError):
+            client.read(der, moment)
+
+
+async def test_a_certificate_that_ended_since_the_handshake_is_refused(
+    shared: World, root: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = organisation(root)
+    await bind(shared, LAB, shown)
+    later = client.read(shown, clock.now()).not_after + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert await refusal(accounts(shared), External(LAB), shown) is Reason.BAD_CREDENTIALS

@@ -1,0 +1,133 @@
+"""The commands that say who may sign in, on a Caducée that serves: what they make works at once, and ends at once."""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import json
+import os
+import smtplib
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from crypto.pki import development
+from server.base import clock
+from tests.serving import CADUCEE, DOCTOR, DOMAIN, PHARMACY, REPOSITORY, Served, caducee
+
+
+def refused(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
+    """What a command says when it ends with status 1, and no traceback."""
+    done = subprocess.run(
+        [*CADUCEE, *words],
+        env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_program_is_given_a_certificate(running: Served) -> None:
+    lab, doctor = f"labo@{DOMAIN}", f"dr.sans.programme@{DOMAIN}"
+    caducee("mailbox", "add", lab, "--type", "APP", "--name", "Laboratoire", home=running.home)
+    caducee("mailbox", "add", doctor, "--type", "PER", "--name", "Sans PROGRAMME", home=running.home)
+    assert "No certificate" in caducee("mailbox", "certificates", lab, home=running.home)
+    caducee("mailbox", "certificate", lab, str(running.home / "pki" / "organisation.pem"), home=running.home)
+    (bound,) = json.loads(caducee("mailbox", "certificates", lab, "--json", home=running.home))
+    assert "CADUCEE DEVELOPPEMENT" in bound["subject"]
+    assert bound["subject"] in caducee("mailbox", "certificates", lab, home=running.home)
+    organisation = str(running.home / "pki" / "organisation.pem")
+    assert "APP" in refused("mailbox", "certificate", doctor, organisation, home=running.home)
+    assert "client authentication" in refused(
+        "mailbox", "certificate", lab, signing_certificate(running.home), home=running.home
+    )
+    assert "authority" in refused(
+        "mailbox", "certificate", lab, str(running.home / "pki" / "root.pem"), home=running.home
+    )
+    assert "PEM" in refused("mailbox", "certificate", lab, str(running.home / "caducee.toml"), home=running.home)
+    assert "cannot be read" in refused(
+        "mailbox", "certificate", lab, str(running.home / "absent.pem"), home=running.home
+    )
+    with tempfile.TemporaryDirectory() as place:
+        development.create(Path(place), DOMAIN, clock.now())
+        assert "trust.anchors" in refused("mailbox", "certificate", lab, f"{place}/organisation.pem", home=running.home)
+    assert (as_the_program(running, lab), as_the_program(running, "")) == (235, 235)
+    caducee("mailbox", "remove-certificate", lab, str(bound["number"]), home=running.home)
+    assert as_the_program(running, lab) == 535
+    assert "no certificate" in refused("mailbox", "remove-certificate", lab, str(bound["number"]), home=running.home)
+
+
+def as_the_program(served: Served, mailbox: str) -> int:
+    """The reply to AUTH EXTERNAL with the organisation's certificate."""
+    tls = served.tls()
+    tls.load_cert_chain(served.home / "pki" / "organisation.pem", served.home / "pki" / "organisation.key")
+    with smtplib.SMTP("localhost", served.ports["submission"], timeout=30) as client:
+        client.starttls(context=tls)
+        client.ehlo()
+        return client.docmd("AUTH EXTERNAL", base64.b64encode(mailbox.encode()).decode() or "=")[0]
+
+
+def signing_certificate(home: Path) -> str:
+    return str(next((home / "pki" / "smime").glob("*.pem")))
+
+
+def test_a_team_mailbox_is_shared(running: Served) -> None:
+    team, doctor = f"equipe@{DOMAIN}", f"dr.equipe@{DOMAIN}"
+    caducee("mailbox", "add", team, "--type", "ORG", "--name", "Équipe", home=running.home)
+    caducee("mailbox", "add", doctor, "--type", "PER", "--name", "D’ÉQUIPE", home=running.home)
+    assert "Nobody" in caducee("mailbox", "delegations", team, home=running.home)
+    caducee(
+        "mailbox",
+        "delegate",
+        team,
+        "--to",
+        doctor,
+        "--rights",
+        "send,manage",
+        "--until",
+        "2999-12-31",
+        home=running.home,
+    )
+    (shared,) = json.loads(caducee("mailbox", "delegations", team, "--json", home=running.home))
+    assert (shared["delegate"], shared["rights"]) == (doctor, ["read", "send", "manage"])
+    assert "until 2999-12-31" in caducee("mailbox", "delegations", team, home=running.home)
+    caducee("mailbox", "delegate", team, "--to", DOCTOR, home=running.home)
+    message = f"From: {team}\r\nTo: {PHARMACY}\r\nSubject: Tournee\r\n\r\nBonjour\r\n"
+    with running.submission(DOCTOR) as client:
+        assert client.sendmail(team, [PHARMACY], message) == {}
+    caducee("mailbox", "revoke-delegation", team, "--to", DOCTOR, home=running.home)
+    with running.submission(DOCTOR) as client, pytest.raises(smtplib.SMTPSenderRefused):
+        client.sendmail(team, [PHARMACY], message)
+    caducee("mailbox", "delegate", team, "--to", doctor, home=running.home)
+    assert "read, send  until revoked" in caducee("mailbox", "delegations", team, home=running.home)
+    for words, sentence in (
+        (["--rights", "read,write"], "read, send and manage"),
+        (["--until", "demain"], "2027-06-30"),
+        (["--until", "2001-01-01"], "has passed"),
+    ):
+        assert sentence in refused("mailbox", "delegate", team, "--to", doctor, *words, home=running.home)
+    assert "ORG and CAB" in refused("mailbox", "delegate", doctor, "--to", doctor, home=running.home)
+    assert "type PER" in refused("mailbox", "delegate", team, "--to", team, home=running.home)
+    caducee("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
+    assert "not shared" in refused("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
+
+
+def test_a_development_token_is_made_only_for_development(running: Served) -> None:
+    address = f"dr.jeton@{DOMAIN}"
+    caducee("mailbox", "add", address, "--type", "PER", "--name", "De JETON", home=running.home)
+    token = caducee("identity", "dev-token", address, home=running.home).strip()
+    assert token.startswith("caducee-development.")
+    with imaplib.IMAP4_SSL("localhost", running.ports["imap_tls"], ssl_context=running.tls(), timeout=30) as reader:
+        reader.authenticate("XOAUTH2", lambda challenge: f"user={address}\1auth=Bearer {token}\1\1".encode())
+        assert reader.select("INBOX")[0] == "OK"
+    assert json.loads(caducee("identity", "dev-token", address, "--json", home=running.home))["seconds"] == 600
+    off = {"CADUCEE_IDENTITY__DEVELOPMENT_SIGN_IN": "false"}
+    assert "development_sign_in" in refused("identity", "dev-token", address, home=running.home, environment=off)
+    production = {"CADUCEE_PRODUCTION": "true"}
+    assert "production" in refused("identity", "dev-token", address, home=running.home, environment=production)
+    assert "No mailbox" in refused("identity", "dev-token", f"personne@{DOMAIN}", home=running.home)
