@@ -22,6 +22,8 @@ DOCTOR = f"dr.martin@{DOMAIN}"
 PHARMACY = f"pharmacie.centre@{DOMAIN}"
 INS = "279035121518989"  # an official sample with a valid key (not a person)
 PATIENT = f"{INS}@{PATIENT_DOMAIN}"
+# Tests of load and of faults send from one mailbox what no person sends in an hour.
+UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__RECIPIENTS_PER_HOUR": "0"}
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 
@@ -48,7 +50,7 @@ class Served:
         self.pharmacy = f"pharmacie.centre@{domain}"
         self.patient = f"{INS}@patient.{domain}"
         self.passwords: dict[str, str] = {}
-        self._environment = environment or {}
+        self._environment = UNLIMITED | (environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def make(self, extra: list[list[str]] | None = None) -> None:

@@ -101,9 +101,13 @@ def decode(word: bytes) -> bytes:
     if word == b"=":
         return b""
     try:
-        return binascii.a2b_base64(word, strict_mode=True)
+        octets = binascii.a2b_base64(word, strict_mode=True)
     except binascii.Error:
-        raise ProtocolViolation(Reason.MALFORMED, "Not base64") from None
+        octets = b""
+    # Only the one form of the octets (RFC 4648 §3.5): Python's strict mode lets padding pass that is too much.
+    if encode(octets) != word:
+        raise ProtocolViolation(Reason.MALFORMED, "Not base64")
+    return octets
 
 
 def encode(challenge: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import imaplib
 import smtplib
@@ -11,7 +12,7 @@ from pathlib import Path
 from server.cli.demo.evidence import places_of
 from server.cli.demo.plain import PlainPages
 from tests.durability.processes import kill, kind_of, tree
-from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, Served
+from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, Served, caducee
 
 OTHER_INS = "162018885045327"  # an official sample too; has no mailbox here
 SUBJECT = "Ordonnance-tres-confidentielle"
@@ -40,11 +41,33 @@ def sign_in_wrongly(served: Served) -> None:
             client.starttls(context=served.tls())
             with contextlib.suppress(smtplib.SMTPException):
                 client.login(address, WRONG)
+            for mechanism, said in (
+                ("XOAUTH2", f"user={address}\1auth=Bearer {WRONG}\1\1"),
+                ("OAUTHBEARER", f"n,a={address},\1auth=Bearer {WRONG}\1\1"),
+                ("PLAIN", f"{PATIENT}\0{address}\0{WRONG}"),
+                ("PLAIN", f"{PATIENT}\0{WRONG}"),
+            ):
+                client.docmd("AUTH", f"{mechanism} {base64.b64encode(said.encode()).decode()}")
+                client.docmd("")
         with (
             imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=30) as reader,
             contextlib.suppress(imaplib.IMAP4.error),
         ):
             reader.login(address, WRONG)
+        with (
+            imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=30) as reader,
+            contextlib.suppress(imaplib.IMAP4.error),
+        ):
+            reader.authenticate("XOAUTH2", lambda challenge, said=address: token(said, WRONG))
+
+
+def sign_in_by_token(served: Served, value: str) -> None:
+    with imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=30) as reader:
+        reader.authenticate("XOAUTH2", lambda challenge: token(PATIENT, value))
+
+
+def token(address: str, value: str) -> bytes:
+    return f"user={address}\1auth=Bearer {value}\1\1".encode()
 
 
 def read(served: Served) -> None:
@@ -69,8 +92,10 @@ def read(served: Served) -> None:
 
 
 def test_no_log_tells_of_a_person(running: Served) -> None:
+    token_ = caducee("identity", "dev-token", PATIENT, home=running.home).strip()
     write(running)
     sign_in_wrongly(running)
+    sign_in_by_token(running, token_)
     read(running)
     assert running.process is not None
     for pid, command in tree(running.process.pid).items():
@@ -88,6 +113,7 @@ def test_no_log_tells_of_a_person(running: Served) -> None:
         "the body": BODY.encode(),
         "a wrong password": WRONG.encode(),
         "a right password": running.passwords[DOCTOR].encode(),
+        "a token": token_.encode(),
         "a name": b"ESSAI",
         "a traceback": b"Traceback",
     }

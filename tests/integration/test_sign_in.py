@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
-from server.identity import throttle
+from server.identity import queries, throttle
 from server.identity.accounts import Accounts
 from server.identity.model import Principal
 from server.identity.sasl import AppPassword
 from server.mailbox.create import close
-from tests.store_world import DOCTOR, PHARMACY, World
+from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
@@ -60,6 +61,53 @@ async def test_unknown_and_wrong_are_one_answer(accounts: Accounts, password: st
     assert await refusal(accounts, "nobody@msg.exemple.fr", password) is Reason.BAD_CREDENTIALS
     assert await refusal(accounts, PHARMACY, password) is Reason.BAD_CREDENTIALS
     assert await refusal(accounts, "\0\udcff", "\0\udcff") is Reason.BAD_CREDENTIALS
+
+
+class Recorded:
+    """A pool that notes what it is asked."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(statement: str, *values: object) -> Any:
+            self.asked.append(statement)
+            return getattr(self._pool, name)(statement, *values)
+
+        return ask
+
+
+async def test_whatever_is_wrong_asks_the_same(world: World, password: str) -> None:
+    """Equal time by equal work: the same statements, whether or not the mailbox exists, and what was wrong."""
+    await refusal(Accounts(world.edge_pool, world.edge), DOCTOR, "x")  # the network's first failure also forgets others
+    pool: Any = Recorded(world.edge_pool)
+    accounts = Accounts(pool, world.edge)
+    work = []
+    for given in (
+        AppPassword("", DOCTOR, "wrong"),
+        AppPassword("", "nobody@msg.exemple.fr", password),
+        AppPassword("", PHARMACY, password),
+        AppPassword(PHARMACY, DOCTOR, "wrong"),
+        AppPassword("nobody@msg.exemple.fr", DOCTOR, "wrong"),
+    ):
+        with pytest.raises(Refused):
+            await accounts.sign_in(given, HERE)
+        work.append(tuple(pool.asked))
+        pool.asked.clear()
+    await close(world.admin, world.owners[DOCTOR])
+    with pytest.raises(Refused):
+        await accounts.sign_in(AppPassword("", DOCTOR, password), HERE)
+    assert {*work, tuple(pool.asked)} == {(queries.BY_HASH, queries.ADD_FAILURES)}
+    # A mailbox that is not shared, and one that does not exist, differ in nothing for who signed in rightly either.
+    both = []
+    for mailbox in (DOCTOR, "nobody@msg.exemple.fr"):
+        pool.asked.clear()
+        secret = await Accounts(world.admin, world.edge).new_app_password(world.owners[PATIENT], "test")
+        with pytest.raises(Refused):
+            await accounts.sign_in(AppPassword(mailbox, PATIENT, secret), HERE)
+        both.append(list(pool.asked))
+    assert both[0] == both[1]
 
 
 async def test_a_closed_mailbox_and_a_revoked_password_sign_in_no_more(

@@ -72,7 +72,9 @@ def test_what_is_not(mechanism: str, message: bytes) -> None:
         sasl.read(mechanism, message)
 
 
-@pytest.mark.parametrize("word", [b"a", b"YQ", b"YQ=", b"Y Q==", b"YQ==\t", b"YQ==YQ==", b"\xff\xff\xff\xff", b"*"])
+@pytest.mark.parametrize(
+    "word", [b"a", b"YQ", b"YQ=", b"Y Q==", b"YQ==\t", b"YQ==YQ==", b"user=", b"YR==", b"\xff\xff\xff\xff", b"*"]
+)
 def test_base64_is_strict(word: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         sasl.decode(word)
