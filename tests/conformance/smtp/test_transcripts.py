@@ -272,7 +272,15 @@ async def test_dialogue(file: Path, pki: Path) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [Policy.sender, Policy.recipients, Policy.content, Acceptor.accept, Acceptor.arrived, Accounts.app_password],
+    [
+        Policy.sender,
+        Policy.recipients,
+        Policy.content,
+        Acceptor.accept,
+        Acceptor.arrived,
+        Accounts.sign_in,
+        Accounts.mechanisms,
+    ],
     ids=lambda method: method.__qualname__,
 )
 def test_the_double_takes_what_the_real_one_takes(method: Callable[..., Any]) -> None:
