@@ -235,10 +235,10 @@ class MemoryMailbox:
 class MemoryAccounts:
     """One account; the token "good" proves its holder, for whom SHARED is open to be read, "brief" for no time."""
 
-    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
+    def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
         return ("PLAIN", "XOAUTH2", "OAUTHBEARER")
 
-    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
+    async def sign_in(self, given: sasl.Given, network: str, shown: Sequence[bytes] = ()) -> Principal:
         if given == sasl.Bearer(SHARED, "good"):
             return Principal(1, SHARED, "ORG", "token", Delegate(1, ADDRESS, Rights.READ))
         if given == sasl.Bearer(ADDRESS, "brief"):

@@ -1,7 +1,7 @@
 """A client certificate that software signs in with: what it must be, and the name it is known by.
 
 That it leads to an anchor was checked by TLS; what TLS cannot promise is checked again here: a session may be resumed
-long after its handshake, and OpenSSL takes a certificate without extended key usage. Revocation is not looked at here.
+long after its handshake, and OpenSSL takes a certificate without extended key usage. Revocation: `revocation.py`.
 """
 
 from __future__ import annotations

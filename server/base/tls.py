@@ -6,7 +6,6 @@ ECDSA twins; TLS 1.3 as OpenSSL offers it.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,13 +39,6 @@ def server_context(certificate: Path, private_key: Path, client_anchors: Sequenc
     return context
 
 
-def shown_certificate(transport: asyncio.BaseTransport) -> bytes | None:
-    """The certificate (DER) that the peer of a connection showed and that its context verified; None without one."""
-    tls = transport.get_extra_info("ssl_object")
-    shown: bytes | None = tls.getpeercert(True) if tls is not None else None
-    return shown
-
-
 def operator_context(anchors: Sequence[Path], certificate: Path, private_key: Path) -> ssl.SSLContext:
     """A client's context towards other operators: our certificate is shown, theirs leads to `anchors` (PEM).
 
@@ -74,13 +66,14 @@ def client_context(*anchors: Path) -> ssl.SSLContext:
     return context
 
 
-def verified_path(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The peer's certificates (DER) from its own to an anchor, as OpenSSL verified them; empty where it showed none.
+def verified_path(tls: ssl.SSLObject | None) -> tuple[bytes, ...]:
+    """The peer's certificates (DER) from its own to an anchor, as OpenSSL verified them; empty where it showed none,
+    and without TLS.
 
     A resumed session has the peer's own certificate alone: OpenSSL keeps no more of the handshake that verified it.
     """
-    own = tls.getpeercert(True)
-    if own is None:
+    own = tls.getpeercert(True) if tls is not None else None
+    if tls is None or own is None:
         return ()
     if hasattr(tls, "get_verified_chain"):  # Python 3.13
         path = tuple(tls.get_verified_chain())

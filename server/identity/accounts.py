@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -29,6 +29,7 @@ from server.identity.passwords import app_password_hash, generate_app_password
 from server.identity.throttle import Throttle
 from server.identity.tokens import TokenVerifier
 from server.mail.addresses import normalise
+from server.trust.space import TrustSpace
 
 _REFUSED = "Address or password not accepted."
 _PROOF_LABEL = b"credential 1\0"
@@ -44,29 +45,32 @@ class Accounts:
         edge: EdgeKeys,
         *,
         tokens: TokenVerifier | None = None,
+        trust: TrustSpace | None = None,
         needs: Rights = Rights.READ,
     ) -> None:
-        """`tokens` is the identity provider, if there is one; `needs` what a delegate must be allowed at this edge."""
+        """`tokens` is the identity provider, if there is one; `trust` knows what is revoked; `needs` is what a delegate
+        must be allowed at this edge."""
         self._pool = pool
         self._edge = edge
         self._tokens = tokens
+        self._trust = trust
         self._needs = needs
         self._throttle = Throttle(pool, edge.credential)
 
-    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
-        """The SASL mechanisms to offer to a client that showed this certificate (DER), or none."""
-        external = (sasl.EXTERNAL,) if certificate is not None else ()
+    def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
+        """The SASL mechanisms to offer to a client that showed this certificate with its path (DER), or none."""
+        external = (sasl.EXTERNAL,) if shown else ()
         bearer = (sasl.XOAUTH2, sasl.OAUTHBEARER) if self._tokens is not None else ()
         return (sasl.PLAIN, *external, *bearer)
 
-    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
-        """Who this is. `network` is the peer's IP address, `certificate` what TLS verified of it (DER).
+    async def sign_in(self, given: sasl.Given, network: str, shown: Sequence[bytes] = ()) -> Principal:
+        """Who this is. `network` is the peer's IP address, `shown` its certificate and path (DER) as TLS verified them.
 
         Raises Refused(BAD_CREDENTIALS), the same in word and time for an unknown address and a wrong password;
-        TryLater(THROTTLED) in its place after too many; TryLater(STORE_AWAY).
+        TryLater(THROTTLED) in its place after too many; TryLater(STORE_AWAY, REVOCATION_UNKNOWN).
         """
         try:
-            principal = await self._proven(given, certificate)
+            principal = await self._proven(given, shown)
             if principal is not None:
                 return principal
             account = given.address if isinstance(given, sasl.AppPassword) else given.mailbox
@@ -77,7 +81,7 @@ class Accounts:
             raise TryLater(Reason.THROTTLED, "Too many failed sign-ins from this network.")
         raise Refused(Reason.BAD_CREDENTIALS, _REFUSED)
 
-    async def _proven(self, given: sasl.Given, certificate: bytes | None) -> Principal | None:
+    async def _proven(self, given: sasl.Given, shown: Sequence[bytes]) -> Principal | None:
         if isinstance(given, sasl.AppPassword):
             own = await self._app_password(normalise(given.address), given.password)
             mailbox = normalise(given.mailbox)
@@ -89,7 +93,7 @@ class Accounts:
             if person is None:
                 return None
             return await self._opened(normalise(given.mailbox), person.owner_ids, person.name, person.how)
-        return await self._certificate(normalise(given.mailbox), certificate)
+        return await self._certificate(normalise(given.mailbox), shown) if shown else None
 
     async def _app_password(self, account: str, password: str) -> Principal | None:
         hashed = app_password_hash(self._edge.credential, password)
@@ -101,20 +105,26 @@ class Accounts:
             await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
         return Principal(row["owner_id"], account, row["kind"], "app-password")
 
-    async def _certificate(self, mailbox: str, certificate: bytes | None) -> Principal | None:
-        if certificate is None:
-            return None
+    async def _certificate(self, mailbox: str, shown: Sequence[bytes]) -> Principal | None:
+        now = clock.now()
         try:
-            shown = client.read(certificate, clock.now())
+            certificate = client.read(shown[0], now)
         except client.ClientCertificateError:
             return None
-        opened = await certificates.mailboxes(self._pool, self._edge, shown.key_hash)
+        opened = await certificates.mailboxes(self._pool, self._edge, certificate.key_hash)
         # RFC 4422 Appendix A.1: without an authzid the identity is the certificate's, where it has only one here.
         named = [one for one in opened if one[1] == mailbox or not mailbox]
-        if len(named) != 1:
+        if len(named) != 1 or self._is_revoked(shown, now):
             return None
         owner_id, address = named[0]
         return Principal(owner_id, address, certificates.KINDS[0], "client-certificate")
+
+    def _is_revoked(self, shown: Sequence[bytes], now: datetime) -> bool:
+        """Raises TryLater(REVOCATION_UNKNOWN) where it must be known and is not."""
+        objection = self._trust.objection(self._trust.peer(shown).path, now) if self._trust is not None else None
+        if isinstance(objection, TryLater):
+            raise objection
+        return objection is not None
 
     async def _opened(self, mailbox: str, people: Sequence[int], name: str, how: str) -> Principal | None:
         """The mailbox named, as one of `people` (numbers of their own mailboxes) may open it."""

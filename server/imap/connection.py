@@ -22,7 +22,7 @@ from server.base.limits import (
     IMAP_SEND_SECONDS,
 )
 from server.base.metrics import SESSIONS
-from server.base.tls import shown_certificate
+from server.base.tls import verified_path
 from server.base.tls_stream import TlsStream
 from server.imap.dialogue import Dialogue
 from server.imap.responses import Desynchronised
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         network = str(peer[0]) if isinstance(peer, tuple) else ""
         self._session = Session(self._services, self, network, self._secure)
         self._session.wake = self._wake
-        self._session.certificate = shown_certificate(self._transport)
+        self._session.shown = verified_path(transport.get_extra_info("ssl_object"))
         self._dialogue = Dialogue(self._session)
         self._known.enter(self)
         self._dialogue.greet()
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             raise
         self._transport = secured
         self._transport.set_write_buffer_limits(high=IMAP_OUTPUT_BYTES)
-        self._session.certificate = shown_certificate(secured)
+        self._session.shown = verified_path(secured.get_extra_info("ssl_object"))
         self._dialogue.tls_started()
         self._watch()
 

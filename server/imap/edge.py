@@ -20,6 +20,7 @@ from server.imap.session import Services
 from server.imap.view import Views
 from server.mailbox.feed import Feed
 from server.mailbox.store import Store
+from server.trust.follow import Follower
 
 _BACKLOG = 1_024  # practices poll on the same minute
 
@@ -27,10 +28,11 @@ _BACKLOG = 1_024  # practices poll on the same minute
 class ImapEdge:
     """A serving edge; see `server.app.Running`."""
 
-    def __init__(self, servers: list[asyncio.Server], connections: Connections, feed: Feed) -> None:
+    def __init__(self, servers: list[asyncio.Server], connections: Connections, feed: Feed, trust: Follower) -> None:
         self._servers = servers
         self._connections = connections
         self._feed = feed
+        self._trust = trust
 
     async def drain(self, deadline: float) -> None:
         for server in self._servers:
@@ -46,20 +48,28 @@ class ImapEdge:
         for connection in self._connections:
             connection.abort()
         await self._feed.close()
+        await self._trust.close()
 
 
 async def serve(context: Context, sockets: Sockets) -> ImapEdge:
     """Listen on `imap` (STARTTLS) and `imap_tls`. The context must hold edge keys and keyring."""
-    if context.edge is None or context.keyring is None:
-        raise ValueError("the imap role needs edge keys and the keyring")
+    if context.edge is None or context.keyring is None or context.anchors is None:
+        raise ValueError("the imap role needs edge keys, the keyring and the anchors")
     settings, listener = context.settings, context.listener
     anchors = [settings.path(anchor) for anchor in settings.trust.anchors]
     tls = server_context(settings.path(listener.certificate), settings.path(listener.private_key), anchors)
     feed = Feed(context.pool)
     feed.start()
+    # Of the trust space only what is known of revocations: nobody speaks for a domain here.
+    known = settings.trust.model_copy(update={"white_list": ""})
+    trust = await Follower.start(context.pool, known, context.anchors, context.log)
     services = Services(
         accounts=Accounts(
-            context.pool, context.edge, tokens=verifier(settings, context.pool, context.edge), needs=Rights.READ
+            context.pool,
+            context.edge,
+            tokens=verifier(settings, context.pool, context.edge),
+            trust=trust.space,
+            needs=Rights.READ,
         ),
         store=Store(context.pool, context.edge, context.keyring, context.anchors),
         views=Views(feed),
@@ -83,4 +93,4 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             backlog=_BACKLOG,
         ),
     ]
-    return ImapEdge(servers, connections, feed)
+    return ImapEdge(servers, connections, feed, trust)

@@ -5,7 +5,7 @@ It writes to an `Output` and asks `Services`; it knows no socket, no clock and n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -48,9 +48,9 @@ class Output(Protocol):
 class SignIn(Protocol):
     """What `server.identity.accounts.Accounts` offers."""
 
-    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]: ...
+    def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]: ...
 
-    async def sign_in(self, given: Given, network: str, certificate: bytes | None = None) -> Principal: ...
+    async def sign_in(self, given: Given, network: str, shown: Sequence[bytes] = ()) -> Principal: ...
 
 
 class Opens(Protocol):
@@ -79,7 +79,7 @@ class Session:
         self.output = output
         self.network = network
         self.secure = secure
-        self.certificate: bytes | None = None  # what the client showed (DER), verified by TLS; set by the edge
+        self.shown: tuple[bytes, ...] = ()  # the client's certificate with its path (DER), verified by TLS; by the edge
         self.state = State.NOT_AUTHENTICATED
         self.principal: Principal | None = None
         self.selected: Selected | None = None
@@ -97,7 +97,7 @@ class Session:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        return self.services.accounts.mechanisms(self.certificate)
+        return self.services.accounts.mechanisms(self.shown)
 
     def capabilities(self) -> bytes:
         return capabilities(self.phase, self.services.max_message_bytes, self.mechanisms)
@@ -140,7 +140,7 @@ class Session:
     # --- transitions ------------------------------------------------------------------------------------------
     async def sign_in(self, given: Given) -> None:
         """Raises Refused(BAD_CREDENTIALS), TryLater(THROTTLED)."""
-        principal = await self.services.accounts.sign_in(given, self.network, self.certificate)
+        principal = await self.services.accounts.sign_in(given, self.network, self.shown)
         self._mailbox = await self.services.store.open(principal.owner_id)
         self.principal = principal
         self.state = State.AUTHENTICATED

@@ -11,7 +11,7 @@ from typing import NoReturn
 from server.base import clock, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.base.metrics import CONNECTIONS, SIGN_INS
-from server.base.tls import shown_certificate
+from server.base.tls import verified_path
 from server.identity import sasl
 from server.identity.model import Principal
 from server.smtp import reply_codes as r
@@ -35,7 +35,7 @@ class Authentication(Connection):
         """What AUTH offers now; LOGIN last, for clients that know nothing else."""
         if self.service.accounts is None or not self.tls or self.identified:
             return ()
-        return (*self.service.accounts.mechanisms(self._certificate()), sasl.LOGIN)
+        return (*self.service.accounts.mechanisms(self._shown()), sasl.LOGIN)
 
     async def smtp_AUTH(self, arg: str) -> None:
         accounts = self.service.accounts
@@ -49,7 +49,7 @@ class Authentication(Connection):
             raise Objection(r.AUTH_UNKNOWN_MECHANISM)
         given = await self._given(mechanism, initial.encode("utf-8", "surrogateescape"))
         try:
-            principal = await accounts.sign_in(given, self.ip, self._certificate())
+            principal = await accounts.sign_in(given, self.ip, self._shown())
         except (Refused, TryLater) as error:
             reply = self._sign_in_refused(given, error)
             if isinstance(given, sasl.Bearer) and error.reason is Reason.BAD_CREDENTIALS:
@@ -112,6 +112,6 @@ class Authentication(Connection):
             self.hang_up(r.SIGN_IN_OVER)
             raise Gone
 
-    def _certificate(self) -> bytes | None:
-        """The client's certificate (DER), when it showed one; TLS has verified its path."""
-        return shown_certificate(self._stream())
+    def _shown(self) -> tuple[bytes, ...]:
+        """The client's certificate with its path (DER), as TLS verified it; empty when it showed none."""
+        return verified_path(self._stream().get_extra_info("ssl_object"))

@@ -56,11 +56,11 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     if context.edge is None or context.anchors is None:
         raise ValueError("an SMTP edge needs the edge keys and the anchors")
     settings = context.settings
-    tokens = verifier(settings, context.pool, context.edge)
-    accounts = Accounts(context.pool, context.edge, tokens=tokens, needs=Rights.SEND)
     acceptor = Acceptor(context.pool, context.edge, context.anchors, settings)
     await acceptor.start()
     trust = await Follower.start(context.pool, settings.trust, context.anchors, context.log)
+    tokens = verifier(settings, context.pool, context.edge)
+    accounts = Accounts(context.pool, context.edge, tokens=tokens, trust=trust.space, needs=Rights.SEND)
     return Service(
         kind=kind,
         hostname=settings.domain,

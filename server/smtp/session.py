@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Final
 
 from server.base import clock, limits
-from server.base.tls import verified_path
 from server.smtp import reply_codes as r
 from server.smtp.connection import Gone
 from server.smtp.replies import Objection
@@ -94,7 +93,7 @@ class Session(Transfer):
         self._reset()  # RFC 5321 §4.1.4
         if self.tls and self.service.kind is SourceKind.RELAY and self._who is None:
             # A relay's peer is who its certificate says; TLS has verified the path.
-            path = verified_path(self._stream().get_extra_info("ssl_object"))
+            path = self._shown()
             if path:
                 self._who = self.service.policy.peer(path)
                 self.identified = True

@@ -19,9 +19,9 @@ def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
     return Keyring.create(tmp_path_factory.mktemp("keyring"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def anchors() -> TrustAnchors:
-    """A root that nobody in these tests has a certificate of."""
+    """A root that nobody in these tests has a certificate of; one a test, for it learns what is revoked."""
     return TrustAnchors([new_root(store_world.NOON).certificate])
 
 

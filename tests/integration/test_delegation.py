@@ -8,10 +8,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crypto.edge import EdgeKeys
 from crypto.pki import client
+from crypto.pki.crl import Crl
 from crypto.pki.issue import Issued, new_root, organisation_client, professional
 from server.audit import trail
 from server.base import clock
@@ -27,6 +29,7 @@ from server.mailbox.create import close, create
 from server.mailbox.model import NewMailbox, OwnerKind
 from server.transport.policy import Policy
 from server.trust.space import TrustSpace
+from tests.revocation_lists import crl
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
 
 HERE = "192.0.2.1"
@@ -68,9 +71,9 @@ def accounts(world: World, needs: Rights = Rights.READ) -> Accounts:
     return Accounts(world.edge_pool, world.edge, tokens=tokens, needs=needs)
 
 
-async def refusal(asked: Accounts, given: sasl.Given, certificate: bytes | None = None) -> Reason:
+async def refusal(asked: Accounts, given: sasl.Given, *shown: bytes) -> Reason:
     with pytest.raises((Refused, TryLater)) as error:
-        await asked.sign_in(given, HERE, certificate)
+        await asked.sign_in(given, HERE, shown)
     return error.value.reason
 
 
@@ -210,8 +213,8 @@ async def test_a_token_that_is_not_ours_signs_in_nobody(shared: World) -> None:
     # Without a provider a good token is worth nothing, and the mechanisms are not offered.
     bare = Accounts(shared.edge_pool, shared.edge)
     assert await refusal(bare, Bearer(DOCTOR, good)) in (Reason.BAD_CREDENTIALS, Reason.THROTTLED)
-    assert bare.mechanisms(None) == ("PLAIN",)
-    assert accounts(shared).mechanisms(b"a certificate") == ("PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER")
+    assert bare.mechanisms() == ("PLAIN",)
+    assert accounts(shared).mechanisms([b"a certificate"]) == ("PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER")
 
 
 def test_the_development_provider_is_for_development(tmp_path: Path) -> None:
@@ -250,12 +253,12 @@ async def test_a_bound_certificate_opens_its_mailbox(shared: World, root: Issued
     await bind(shared, LAB, shown)
     await bind(shared, LAB, shown)
     for mailbox in ("", LAB, LAB.upper()):
-        lab = await asked.sign_in(External(mailbox), HERE, shown)
+        lab = await asked.sign_in(External(mailbox), HERE, [shown])
         assert (lab.owner_id, lab.address, lab.kind) == (shared.owners[LAB], LAB, "APP")
     assert await refusal(asked, External(DOCTOR), shown) is Reason.BAD_CREDENTIALS
     # The same organisation's other program has the same names and another key.
     assert await refusal(asked, External(LAB), same_names) is Reason.BAD_CREDENTIALS
-    assert await refusal(asked, External(LAB), None) is Reason.BAD_CREDENTIALS
+    assert await refusal(asked, External(LAB)) is Reason.BAD_CREDENTIALS
     (bound,) = await certificates.of_mailbox(shared.admin, shared.owners[LAB])
     assert "LABORATOIRE" in bound.subject
     assert await certificates.remove(shared.admin, shared.edge, shared.owners[LAB], bound.certificate_id)
@@ -273,9 +276,9 @@ async def test_a_certificate_of_two_mailboxes_must_name_one(shared: World, root:
     for address in (LAB, other):
         await bind(shared, address, shown)
     assert await refusal(accounts(shared), External(""), shown) is Reason.BAD_CREDENTIALS
-    assert (await accounts(shared).sign_in(External(other), HERE, shown)).address == other
+    assert (await accounts(shared).sign_in(External(other), HERE, [shown])).address == other
     await close(shared.admin, shared.owners[other])
-    assert (await accounts(shared).sign_in(External(""), HERE, shown)).address == LAB
+    assert (await accounts(shared).sign_in(External(""), HERE, [shown])).address == LAB
 
 
 async def test_a_certificate_opens_programs_alone(shared: World, root: Issued) -> None:
@@ -308,6 +311,27 @@ def test_what_a_client_certificate_must_be(root: Issued) -> None:
     ):
         with pytest.raises(client.ClientCertificateError):
             client.read(der, moment)
+
+
+async def test_a_revoked_certificate_opens_nothing_any_more(shared: World, root: Issued) -> None:
+    shown, other = organisation(root), organisation(root)
+    path = [shown, root.certificate.public_bytes(Encoding.DER)]
+    await bind(shared, LAB, shown)
+    for strict in (False, True):
+        trust = TrustSpace({}, strict=strict)
+        asked = Accounts(shared.edge_pool, shared.edge, trust=trust)
+        if strict:  # nothing is known: that is nobody's fault, and no wrong certificate
+            assert await refusal(asked, External(LAB), *path) is Reason.REVOCATION_UNKNOWN
+        now = clock.now()
+        trust.revocations.learn(Crl.parse(crl(root, [x509.load_der_x509_certificate(other)], now), "list"))
+        assert (await asked.sign_in(External(LAB), HERE, path)).address == LAB
+        # A resumed session shows its own certificate alone.
+        assert (await asked.sign_in(External(LAB), HERE, path[:1])).address == LAB
+        later = crl(root, [x509.load_der_x509_certificate(shown)], now + timedelta(seconds=1))
+        trust.revocations.learn(Crl.parse(later, "list"))
+        for said in (path, path[:1]):
+            assert await refusal(asked, External(LAB), *said) is Reason.BAD_CREDENTIALS
+            assert await refusal(asked, External(""), *said) is Reason.BAD_CREDENTIALS
 
 
 async def test_a_certificate_that_ended_since_the_handshake_is_refused(

@@ -67,11 +67,11 @@ class Mailboxes:
         self.taken: list[tuple[Envelope, bytes]] = []
         self.read = 0
 
-    def mechanisms(self, certificate: bytes | None) -> tuple[str, ...]:
-        external = (sasl.EXTERNAL,) if certificate else ()
+    def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
+        external = (sasl.EXTERNAL,) if shown else ()
         return (sasl.PLAIN, *external, *((sasl.XOAUTH2, sasl.OAUTHBEARER) if self.tokens else ()))
 
-    async def sign_in(self, given: sasl.Given, network: str, certificate: bytes | None = None) -> Principal:
+    async def sign_in(self, given: sasl.Given, network: str, shown: Sequence[bytes] = ()) -> Principal:
         if isinstance(given, sasl.AppPassword) and given.address == f"throttled@{DOMAIN}":
             raise TryLater(Reason.THROTTLED, "too many")
         if given == sasl.Bearer(f"throttled@{DOMAIN}", "good"):
@@ -81,7 +81,7 @@ class Mailboxes:
             sasl.AppPassword(DOCTOR, DOCTOR, PASSWORD),
             sasl.Bearer(DOCTOR, "good"),
             BRIEF,
-            *((sasl.External(""), sasl.External(DOCTOR)) if certificate else ()),
+            *((sasl.External(""), sasl.External(DOCTOR)) if shown else ()),
         )
         if given not in proofs:
             raise Refused(Reason.BAD_CREDENTIALS, "no")

@@ -33,3 +33,5 @@ ALTER TABLE tally DROP CONSTRAINT tally_kind, ADD CONSTRAINT tally_kind
     CHECK (kind IN ('received', 'strangers', 'unknown-by-sender', 'unknown-by-operator', 'sent', 'sent-to'));
 
 GRANT SELECT ON client_certificate, delegation TO caducee_edge, caducee_reader;
+-- Whether a certificate shown at sign-in is revoked.
+GRANT SELECT ON trust_list, trust_revocation TO caducee_imap;
