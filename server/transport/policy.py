@@ -115,11 +115,12 @@ class Policy:
     # Recipients
 
     async def recipients(
-        self, who: Speaker, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0
+        self, who: Speaker, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0, asking: bool = False
     ) -> list[Answer]:
         """For each address, in order, where it leads or why not: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED, NO_ROUTE,
         NO_RELAY, NO_CONVERSATION, BAD_ADDRESS, BAD_PATIENT_ADDRESS, MAIL_OPPOSED, MAILBOX_FULL, TOO_LARGE_FOR_PATIENT,
-        TOO_MANY_UNKNOWN. `size` is what MAIL said, 0 for nothing. One question to the database for all of them.
+        TOO_MANY_UNKNOWN. `size` is what MAIL said, 0 for nothing; `asking`: nothing is being sent, so that nothing
+        is counted or told. One question to the database for all of them.
         """
         asked = [self._checked(address) for address in addresses]
         patient = _patient(who)
@@ -148,6 +149,8 @@ class Policy:
             elif isinstance(answer, CaduceeError) and answer.reason is Reason.UNKNOWN_RECIPIENT:
                 unknown += 1
             answers.append(answer)
+        if asking:
+            return answers
         if unknown:
             await self._unknown.count(counted, unknown)
             if unknown >= left:
@@ -157,9 +160,9 @@ class Policy:
                 self._note(who, reverse_path, address, answer)
         return answers
 
-    async def recipient(self, who: Speaker, address: str) -> Route | Remote:
+    async def recipient(self, who: Speaker, address: str, *, asking: bool = False) -> Route | Remote:
         """Where one address leads. Raises what `recipients` answers."""
-        (answer,) = await self.recipients(who, [address])
+        (answer,) = await self.recipients(who, [address], asking=asking)
         if isinstance(answer, CaduceeError):
             raise answer
         return answer

@@ -184,21 +184,24 @@ async def test_patient_answers_only_who_wrote(web: Site, patient: httpx.AsyncCli
     # The reply goes to Reply-To, who never wrote to this patient: the policy of transport refuses, the text is kept.
     data = prescription(tmp_path).replace(b"Subject:", f"Reply-To: {PHARMACY}\r\nSubject:".encode(), 1)
     await deliver(web.world, web, data.replace(b"<1@cabinet", b"<2@cabinet"), PATIENT)
+    fields = await filled(patient, "/messages/1/2")
     await web.world.admin.execute("DELETE FROM contact")
-    form = (await patient.get("/messages/1/2/reponse")).text
-    fields = {"jeton": token_in(form), "envoi": re.search(r'name="envoi" value="([^"]+)"', form)[1], "texte": "Bonjour"}  # type: ignore[index]
     refused = await patient.post("/messages/1/2/reponse", data=fields)
     assert refused.status_code == 422
     assert "Vous pouvez écrire seulement aux professionnels qui vous ont écrit" in refused.text
-    assert ">\nBonjour</textarea>" in refused.text
+    assert ">\nOui</textarea>" in refused.text
     assert await web.world.texts(PHARMACY) == []
 
 
+async def filled(browser: httpx.AsyncClient, path: str = MESSAGE) -> dict[str, str]:
+    """The form of an answer, filled in."""
+    form = (await browser.get(f"{path}/reponse")).text
+    return {"jeton": token_in(form), "envoi": re.findall(r'name="envoi" value="([^"]+)"', form)[0], "texte": "Oui"}
+
+
 async def answers(browser: httpx.AsyncClient, path: str) -> httpx.Response:
-    """Fill in and send a form of answer (the fields of another message's where there is none here)."""
-    form = (await browser.get(f"{MESSAGE}/reponse")).text
-    fields = {"jeton": token_in(form), "envoi": re.findall(r'name="envoi" value="([^"]+)"', form)[0], "texte": "Oui"}
-    return await browser.post(f"{path}/reponse", data=fields)
+    """Send an answer (with the fields of another message's form where there is none here)."""
+    return await browser.post(f"{path}/reponse", data=await filled(browser))
 
 
 async def test_an_answer_goes_to_reply_to(web: Site, patient: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -212,11 +215,16 @@ async def test_an_ended_conversation_is_ended_in_the_pages(
     web: Site, patient: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     end = f"From: {DOCTOR}\r\nTo: {PATIENT}\r\nSubject: [FIN]\r\nMessage-ID: <fin@cabinet.example>\r\n\r\nFin\r\n"
+    fields = await filled(patient)
     await deliver(web.world, web, end.encode(), PATIENT)
-    refused = await answers(patient, MESSAGE)
-    assert refused.status_code == 422
-    assert "n’ont pas mis fin à l’échange" in refused.text
+    for refused in (await patient.get(f"{MESSAGE}/reponse"), await patient.post(f"{MESSAGE}/reponse", data=fields)):
+        assert refused.status_code == 422
+        assert "n’ont pas mis fin à l’échange" in refused.text
     assert await web.world.texts(DOCTOR) == []
+    refusals = "SELECT count(*) FROM audit WHERE kind = 'message-refused'"
+    while not (told := await web.world.admin.fetchval(refusals)):
+        await asyncio.sleep(0.1)
+    assert told == 1, "to look at the form is no attempt"
     await deliver(web.world, web, prescription(tmp_path).replace(b"<1@cabinet", b"<2@cabinet"), PATIENT)
     assert (await answers(patient, MESSAGE)).status_code == 303, "a later message opens again"
 

@@ -42,9 +42,10 @@ _ANSWER_MARKS = re.compile(r"(?:(?:re|rép|ré)\s*:\s*)+", re.IGNORECASE)
 
 @router.get("/messages/{folder_id}/{uid}/reponse")
 async def write(request: Request, folder_id: int, uid: int, visitor: Visitor = Depends(signed_in)) -> Response:
-    """The empty form."""
+    """The empty form; who may not answer learns it before writing."""
     visitor.may(Act.ANSWER_MESSAGE).require()
     row, summary = await find(visitor, folder_id, uid)
+    await services(request).policy.recipient(visitor.principal, _answered(request, visitor, summary), asking=True)
     await visitor.mailbox.content_read(visitor.identity.address, [row.content_id], "web reply")
     return _form(request, visitor, folder_id, uid, summary, _new_sending())
 
