@@ -82,7 +82,7 @@ class BlobWriter:
         self._number = 0
         self._out = header
 
-    def update(self, data: bytes) -> bytes:
+    def update(self, data: bytes | memoryview) -> bytes:
         """Take plain bytes; give the ciphertext that is ready, the header first. Raises `CryptoError` if finished."""
         if self._cipher is None:
             raise CryptoError("this blob is finished")

@@ -9,7 +9,9 @@ from asn1crypto.algos import RSASSAPSSParams
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from crypto.smime.digested import Digested
 from crypto.smime.signed_data import SignerInfo, oid
 
 MINIMUM_RSA_BITS = 2048  # RFC 8551 §4.2; IGC-Santé issues no less
@@ -72,7 +74,7 @@ def signature_holds(
     signer: SignerInfo,
     key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None,
     digest: hashes.HashAlgorithm,
-    signed: bytes,
+    signed: bytes | Digested,
 ) -> bool:
     """Whether the signature over `signed` was made with `key`. Raises `Unknown`, `Weak`.
 
@@ -80,18 +82,20 @@ def signature_holds(
     """
     if signer.algorithm in _WEAK:
         raise Weak(key=False)
+    octets = signed if isinstance(signed, bytes) else signed.digest(digest.name)
+    algorithm = digest if isinstance(signed, bytes) else Prehashed(digest)
     try:
         if isinstance(key, rsa.RSAPublicKey):
             if key.key_size < MINIMUM_RSA_BITS:
                 raise Weak(key=True)
             if key.key_size > MAXIMUM_RSA_BITS:
                 raise Unknown
-            key.verify(signer.signature, signed, _rsa_padding(signer, digest), digest)
+            key.verify(signer.signature, octets, _rsa_padding(signer, digest), algorithm)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             if key.curve.name not in _CURVES:
                 raise Unknown
             _agree(_ECDSA, signer.algorithm, digest)
-            key.verify(signer.signature, signed, ec.ECDSA(digest))
+            key.verify(signer.signature, octets, ec.ECDSA(algorithm))
         else:
             raise Unknown
     except InvalidSignature:

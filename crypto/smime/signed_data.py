@@ -13,6 +13,7 @@ from typing import Final
 from asn1crypto.core import ObjectIdentifier
 
 from crypto.errors import CryptoError
+from crypto.smime.digested import Digested
 from crypto.smime.tlv import (
     CONTEXT_0,
     CONTEXT_0_PRIMITIVE,
@@ -54,13 +55,14 @@ class Kind(StrEnum):
 class SignedData:
     """What mail found in a message.
 
-    `content`: the exact bytes signed, as they stood, in canonical form with CRLF (RFC 8551 §3.1.1); None when opaque.
+    `content`: the exact bytes signed, as they stood, in canonical form with CRLF (RFC 8551 §3.1.1), or their digests
+    where they have passed; None when opaque.
     `cms`: the signature, BER or DER. `micalg`: of multipart/signed, lower case, "" if there is none. `at_top`: the
     signature covers the message's whole body rather than a part of it.
     """
 
     kind: Kind
-    content: bytes | None = field(repr=False)
+    content: bytes | Digested | None = field(repr=False)
     cms: bytes = field(repr=False)
     micalg: str = ""
     at_top: bool = True

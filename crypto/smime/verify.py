@@ -24,6 +24,7 @@ from crypto.smime.algorithms import DIGESTS, WEAK_DIGESTS, Unknown, Weak, signat
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.attributes import names_other_certificate, signing_time, the_only
 from crypto.smime.certificate import Certificate, certificate, comparable, issuer_and_serial
+from crypto.smime.digested import Digested
 from crypto.smime.signed_data import (
     CONTENT_TYPE,
     DATA,
@@ -38,7 +39,7 @@ from crypto.smime.signed_data import (
     looks_like_attributes,
     read,
 )
-from crypto.smime.tlv import OCTET_STRING, OID, Malformed, encoded
+from crypto.smime.tlv import OCTET_STRING, OID, SET, Malformed, encoded
 from crypto.smime.verdict import Doubt, Status, SubReason, Verdict
 
 CLOCK_LEEWAY = timedelta(days=1)  # a signing time further in the future is a wrong clock or a lie
@@ -101,7 +102,7 @@ def _contents(signed: SignedData) -> Contents:
     return contents
 
 
-def _content(signed: SignedData, contents: Contents) -> bytes:
+def _content(signed: SignedData, contents: Contents) -> bytes | Digested:
     """The one content that is judged: outside for detached, inside for opaque, never both."""
     if signed.kind is Kind.OPAQUE:
         if contents.content is None:
@@ -130,13 +131,13 @@ def _certificate_of(signer: SignerInfo, contents: Contents) -> Certificate:
     return certificate(fitting.pop())
 
 
-def _check_signature(signer: SignerInfo, holder: Certificate, content: bytes) -> None:
+def _check_signature(signer: SignerInfo, holder: Certificate, content: bytes | Digested) -> None:
     if signer.digest in WEAK_DIGESTS:
         raise _failed(SubReason.WEAK_DIGEST)
     digest = DIGESTS.get(signer.digest)
     if digest is None:
         raise _open(SubReason.UNKNOWN_ALGORITHM)
-    encodings: tuple[bytes, ...] = (content,)
+    encodings: tuple[bytes | Digested, ...] = (content,)
     attributes = signer.attributes
     if attributes is not None:
         # RFC 5652 §11.1 and §11.2: contentType and messageDigest, once each with one value.
@@ -145,10 +146,13 @@ def _check_signature(signer: SignerInfo, holder: Certificate, content: bytes) ->
         claimed = the_only(attributes, MESSAGE_DIGEST)
         if claimed is None:
             raise _failed(SubReason.BAD_ATTRIBUTES)
-        actual = encoded(OCTET_STRING, hashlib.new(digest.name, content).digest())
-        if not hmac.compare_digest(claimed, actual):
+        if not hmac.compare_digest(claimed, encoded(OCTET_STRING, _digest(content, digest.name))):
             raise _failed(SubReason.TAMPERED)
         encodings = attributes.signed
+    elif isinstance(content, Digested):
+        # No header of a part begins so; whether it is an encoding of attributes cannot be seen any more.
+        if content.first == SET:
+            raise _open(SubReason.TOO_LARGE)
     elif looks_like_attributes(content):
         raise _failed(SubReason.BAD_ATTRIBUTES)
     try:
@@ -164,6 +168,10 @@ def _check_signature(signer: SignerInfo, holder: Certificate, content: bytes) ->
         raise _failed(SubReason.OTHER_CERTIFICATE)
     if not holder.for_mail:
         raise _failed(SubReason.NOT_FOR_MAIL)
+
+
+def _digest(content: bytes | Digested, name: str) -> bytes:
+    return content.digest(name) if isinstance(content, Digested) else hashlib.new(name, content).digest()
 
 
 def _check_sender(holder: Certificate, from_addresses: Sequence[str]) -> None:

@@ -64,6 +64,7 @@ MIME_PARAMETERS = 50
 MESSAGE_ID_CHARACTERS = 500  # of a Message-ID in the trail: RFC 5322 §2.1.1 gives a line 998
 MIME_ADDRESSES = 1_000
 SUMMARY_HEADER_BYTES = 64 * KIB  # a longer header is read from the body instead
+PREVIEW_OCTETS = 4_096  # of a part, encoded: 200 characters behind some lines of markup
 PREVIEW_CHARACTERS = 200  # RFC 8970 §3.1: at most 200
 
 # Store.
@@ -120,4 +121,7 @@ SENDING_NAMES = 50_000  # mailboxes that send in one worker between two tellings
 VOLUME_NAMES = 10_000  # senders, mailboxes and pairs counted in memory before they are told to the database
 
 # A worker's memory.
+LARGE_MESSAGE_BYTES = (
+    8 * MIB
+)  # what one past 1 MiB takes while it passes: a piece each for mailboxes and queue, what is kept
 WORKER_BUFFER_BYTES = 256 * MIB  # messages in flight; past it new mail gets 452 and nothing dies

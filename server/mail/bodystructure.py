@@ -11,15 +11,15 @@ from functools import lru_cache
 from server.base.limits import MIME_HEADER_BYTES
 from server.mail.envelope import NIL, envelope, nstring, string
 from server.mail.parameters import Parameters
-from server.mail.structure import Message, Part
+from server.mail.structure import Message, Octets, Part
 
 
-def body_and_bodystructure(message: Message, data: bytes) -> tuple[bytes, bytes]:
+def body_and_bodystructure(message: Message, data: Octets) -> tuple[bytes, bytes]:
     """FETCH BODY and FETCH BODYSTRUCTURE, which is the same with extension data. `data`: the whole message."""
     return _part(message.root, data)
 
 
-def _part(part: Part, data: bytes) -> tuple[bytes, bytes]:
+def _part(part: Part, data: Octets) -> tuple[bytes, bytes]:
     if part.type == "multipart":
         # body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]
         children = [_part(child, data) for child in part.children]

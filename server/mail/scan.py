@@ -106,8 +106,12 @@ class Scanner:
         if cut > _KEPT:
             cut -= self._data[cut - 1] == _CR  # a CR LF is never counted in two halves
             self._count_to(self._base + cut)
+            self._pass(cut)
             self._data = self._data[cut:]
             self._base += cut
+
+    def _pass(self, octets: int) -> None:
+        """So many octets from the base are about to be dropped; each part that begins or ends in them is known."""
 
     # the two states
 

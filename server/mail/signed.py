@@ -5,10 +5,13 @@ A signature inside a forwarded message (message/rfc822) is that message's, not t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crypto.smime.digested import Digested
+from crypto.smime.signed_data import DETACHED_BYTES
 from server.mail import content, parameters
-from server.mail.structure import AMBIGUOUS, Finding, Message, Part
+from server.mail.structure import AMBIGUOUS, Finding, Message, Octets, Part
 
 _SIGNATURES = frozenset({"pkcs7-signature", "x-pkcs7-signature"})
 _CMS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
@@ -22,14 +25,15 @@ class Signed:
     """A signature and what it covers.
 
     `kind`: "detached" (multipart/signed) or "opaque" (application/pkcs7-mime). `content`: the exact octets signed as
-    they stand in the message, None when opaque. `cms`: the CMS object without transfer encoding. `micalg`: lower case,
-    "" when opaque or not given. `at_top`: it covers the whole body. `path`: number of the signed part. `outside`: a
-    leaf of the message stands outside of what is signed. `several`: there is another signature beside this one.
-    `ambiguous`: findings by which another reader may see another content than what is signed.
+    they stand in the message, or their digests where they have passed; None when opaque. `cms`: the CMS object without
+    transfer encoding. `micalg`: lower case, "" when opaque or not given. `at_top`: it covers the whole body. `path`:
+    number of the signed part. `outside`: a leaf of the message stands outside of what is signed. `several`: there is
+    another signature beside this one. `ambiguous`: findings by which another reader may see another content than what
+    is signed. `cut`: some of it has passed and was not kept, so that it cannot be judged.
     """
 
     kind: str
-    content: bytes | None = field(repr=False)
+    content: bytes | Digested | None = field(repr=False)
     cms: bytes = field(repr=False)
     micalg: str
     at_top: bool
@@ -37,10 +41,14 @@ class Signed:
     outside: bool
     several: bool
     ambiguous: tuple[Finding, ...] = ()
+    cut: bool = False
 
 
-def signed_data(message: Message, data: bytes) -> Signed | None:
-    """The outermost signature of a message, the first of several; None for none. `data`: the whole message."""
+def signed_data(message: Message, data: Octets, digests: Mapping[int, Digested] | None = None) -> Signed | None:
+    """The outermost signature of a message, the first of several; None for none.
+
+    `data`: the whole message, or what was kept of it; then `digests` of what was signed, by where that begins.
+    """
     found = _signed_parts(message.root, data)
     if not found:
         return None
@@ -49,19 +57,29 @@ def signed_data(message: Message, data: bytes) -> Signed | None:
     ambiguous = tuple(finding for finding in message.findings if finding in AMBIGUOUS)
     several = len(found) > 1
     if part.type != "multipart":
-        cms = content.decode(part, data)
-        return Signed("opaque", None, cms, "", top, part.path or "1", not top, several, ambiguous)
+        raw = data[part.body_start : part.body_end]
+        cms, cut = content.octets(raw, part.encoding), len(raw) < part.size
+        return Signed("opaque", None, cms, "", top, part.path or "1", not top, several, ambiguous, cut)
     signed, signature, *more = part.children
     # RFC 8551 §3.5.3.1, RFC 1847 §2.1: from the header of the first part up to the line end before its delimiter, which
     # is the delimiter's.
-    octets = data[signed.header_start : signed.body_end]
+    start = signed.header_start
+    octets = data[start : signed.body_end] if digests is None else digests.get(start)
     micalg = (parameters.get(part.params, "micalg") or "").lower()
-    cms = content.decode(signature, data)
+    raw = data[signature.body_start : signature.body_end]
+    cms, cut = content.octets(raw, signature.encoding), octets is None or len(raw) < signature.size
     whole = top and not more
-    return Signed("detached", octets, cms, micalg, whole, signed.path, not whole, several, ambiguous)
+    return Signed("detached", octets, cms, micalg, whole, signed.path, not whole, several, ambiguous, cut)
 
 
-def _signed_parts(root: Part, data: bytes) -> list[Part]:
+def needed(part: Part) -> int:
+    """How much of the body of a part `signed_data` may ask for."""
+    if part.type != "application":
+        return 0
+    return 2 * DETACHED_BYTES if part.subtype in _SIGNATURES else 2 * _HEAD if part.subtype in _CMS else 0
+
+
+def _signed_parts(root: Part, data: Octets) -> list[Part]:
     """Signed parts in document order, none inside of another, none in messages inside."""
     found: list[Part] = []
     waiting = [root]
@@ -82,7 +100,7 @@ def _is_detached(part: Part) -> bool:
     return signature.type == "application" and signature.subtype in _SIGNATURES
 
 
-def _is_opaque(part: Part, data: bytes) -> bool:
+def _is_opaque(part: Part, data: Octets) -> bool:
     if part.type != "application" or part.subtype not in _CMS:
         return False
     smime_type = (parameters.get(part.params, "smime-type") or "").lower()

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 from server.base.limits import MIME_HEADER_BYTES
 from server.mail import headers, parameters
 from server.mail.headers import Field
 from server.mail.parameters import Parameters
+
+
+class Octets(Protocol):
+    """Octets by their place in a message: the message itself, or what was kept of one that has passed."""
+
+    def __getitem__(self, place: slice, /) -> bytes: ...
 
 
 class Finding(StrEnum):

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from server.base.limits import MIME_HEADER_BYTES, PREVIEW_CHARACTERS, SUMMARY_HEADER_BYTES
+from server.base.limits import MIME_HEADER_BYTES, PREVIEW_CHARACTERS, PREVIEW_OCTETS, SUMMARY_HEADER_BYTES
 from server.mail import addresses, content, envelope, headers, sections
 from server.mail.addresses import Entry, Mailbox
 from server.mail.bodystructure import body_and_bodystructure
 from server.mail.scan import Message, Part
 from server.mail.sections import PartRow
-from server.mail.structure import UNREADABLE
+from server.mail.structure import UNREADABLE, Octets
 
 _VERSION = 1
-_PREVIEW_OCTETS = 4_096  # of a part, encoded: 200 characters behind some lines of markup
 _REFERENCES = 100  # RFC 5322 §3.6.4 sets no limit; threads are shorter
 _SIGNATURES = frozenset({"pkcs7-signature", "x-pkcs7-signature", "pgp-signature"})
 
@@ -122,7 +121,7 @@ class Summary:
         )
 
 
-def summarise(message: Message, data: bytes, verdict: dict[str, Any] | None = None) -> Summary:
+def summarise(message: Message, data: Octets, verdict: dict[str, Any] | None = None) -> Summary:
     """The summary of a scanned message. `data`: its bytes, the same that were scanned (or shifted)."""
     header_size = message.root.body_start
     block = data[: min(header_size, MIME_HEADER_BYTES)]
@@ -182,7 +181,7 @@ def _message_ids(value: str) -> list[str]:
     return [headers.utf8(one) for one in found if len(one) > len("<>") and one.isprintable()] or [""]
 
 
-def _preview(message: Message, data: bytes) -> str:
+def _preview(message: Message, data: Octets) -> str:
     """The beginning of the first text that is no attachment, plain before HTML; messages inside are left out."""
     texts: list[Part] = []
     waiting = [message.root]
@@ -194,7 +193,7 @@ def _preview(message: Message, data: bytes) -> str:
     chosen = next((part for part in texts if part.subtype == "plain"), texts[0] if texts else None)
     if chosen is None:
         return ""
-    encoded = data[chosen.body_start : min(chosen.body_end, chosen.body_start + _PREVIEW_OCTETS)]
+    encoded = data[chosen.body_start : min(chosen.body_end, chosen.body_start + PREVIEW_OCTETS)]
     octets = content.octets(encoded, chosen.encoding)
     return content.preview(octets, chosen.charset, chosen.subtype, PREVIEW_CHARACTERS)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from server.mail import headers
 from server.mail.addresses import ascii_domain
-from server.mail.structure import Message
+from server.mail.structure import Message, Octets
 
 # Whole fields, folded lines with them. The header may be larger than what a scan reads of it: nothing escapes here.
 _OURS = re.compile(
@@ -82,7 +82,7 @@ def authentication_results(authserv_id: str, verdict: Mapping[str, Any], unprove
     return _field("Authentication-Results", f"{lines[0]};\r\n\t" + "\r\n\t".join(lines[1:]) + marks)
 
 
-def strip(message: Message, data: bytes, authserv_id: str) -> bytes:
+def strip(message: Message, data: Octets, authserv_id: str) -> bytes:
     """The top header, empty line included, without what only we may say.
 
     Removed are: every Authentication-Results in our name, or in none that can be read (RFC 8601 §5); Return-Path

@@ -1,7 +1,9 @@
 """Content at rest: one random key a message, body and summary encrypted with it, the key closed to its owner.
 
 The body's ciphertext is the same for all recipients of a message; each has a row of its own, with the key sealed to it.
-Past 1 MiB the ciphertext is committed in pieces before the transaction that refers to it.
+Past 1 MiB a message is two blobs: its top header, which we change when all the rest has passed, stands in the row; the
+rest is committed in pieces while it comes, before the transaction that refers to it. A reading of a large body opens
+its header's blob whole, so that nobody who writes to the database moves the border between the two.
 """
 
 from __future__ import annotations
@@ -24,29 +26,28 @@ from server.base.limits import MIB
 from server.mail.summary import Summary
 from server.mailbox import queries
 from server.mailbox.keys import SEALED_FORM, OwnerKey
+from server.mailbox.trouble import connection
 
 LARGE_BODY = MIB  # a row past this makes the accept transaction slow for everybody in its group
 PIECE = MIB  # bytes of ciphertext in one row of body_piece
 _BEYOND = 2**30  # past every body; PostgreSQL cuts what is read to what is there
 _SUMMARY = b"summary"
+_HEADER = b"header"  # of a large body
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message encrypted and ready to be written. `size` counts plain octets, `body` is the whole blob."""
+    """A message encrypted and ready to be written. `size` counts plain octets. `body` is the whole blob; of a `large`
+    message the header's, and the rest was committed in pieces."""
 
     content_id: bytes
     size: int
     summary: bytes = field(repr=False)
     body: bytes = field(repr=False)
     message_key: bytes = field(repr=False)
-
-    @property
-    def large(self) -> bool:
-        """Whether the body goes into pieces, ahead of the transaction."""
-        return len(self.body) > LARGE_BODY
+    large: bool = False
 
 
 def prepare(data: bytes, summary: Summary, salts: Salts) -> Prepared:
@@ -61,13 +62,75 @@ def prepare(data: bytes, summary: Summary, salts: Salts) -> Prepared:
     )
 
 
-async def write_pieces(connection: asyncpg.Connection, owner_ids: Sequence[int], prepared: Prepared) -> None:
-    """Commit a large body for each owner, a piece a statement: no transaction stays open."""
-    owners = list(owner_ids)
-    await connection.execute(queries.ADD_LARGE, owners, prepared.content_id)
-    for number, start in enumerate(range(0, len(prepared.body), PIECE)):
-        piece = prepared.body[start : start + PIECE]
-        await connection.execute(queries.ADD_PIECE, owners, prepared.content_id, number, piece)
+class Pieces:
+    """A blob on its way into the database: what is added is committed, a piece a statement, so that no transaction is
+    open while more is awaited. A piece and a chunk are in memory."""
+
+    def __init__(self, pool: asyncpg.Pool, writer: blob.BlobWriter, statement: str, *place: object) -> None:
+        """`statement` takes the values of `place`, the number of a piece, and its bytes."""
+        self._pool = pool
+        self._writer = writer
+        self._statement = statement
+        self._place = place
+        self._number = 0
+        self._cipher = bytearray()
+        self.size = 0  # plain octets added
+
+    async def add(self, data: bytes | memoryview) -> None:
+        """Raises TryLater."""
+        self.size += len(data)
+        self._cipher += self._writer.update(data)
+        while len(self._cipher) >= PIECE:
+            await self._commit(PIECE)
+
+    async def finish(self) -> None:
+        """The rest of the blob. Raises TryLater."""
+        self._cipher += self._writer.finish()
+        while self._cipher:
+            await self._commit(PIECE)
+
+    async def _commit(self, size: int) -> None:
+        piece = bytes(self._cipher[:size])
+        del self._cipher[:size]
+        async with connection(self._pool) as acquired:
+            await acquired.execute(self._statement, *self._place, self._number, piece)
+        self._number += 1
+
+
+class LargeBody:
+    """The body of a large message on its way to its owners: `begin`, `add`, and `finish` with the header.
+
+    Until a transaction refers to it nobody sees it; what none ever refers to, the collector takes.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, owner_ids: Sequence[int], salts: Salts) -> None:
+        self._pool = pool
+        self._owners = list(owner_ids)
+        self._salts = salts
+        self._content_id, self._message_key = new_content_id(), os.urandom(KEY_BYTES)
+        writer = blob.BlobWriter(self._message_key, self._content_id, salts)
+        self._pieces = Pieces(pool, writer, queries.ADD_PIECE, self._owners, self._content_id)
+
+    async def begin(self) -> None:
+        """Raises TryLater."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(queries.ADD_LARGE, self._owners, self._content_id)
+
+    async def add(self, data: bytes | memoryview) -> None:
+        """More of what stands behind the header. Raises TryLater."""
+        await self._pieces.add(data)
+
+    async def finish(self, header: bytes, summary: Summary) -> Prepared:
+        """The message under this header. Raises TryLater."""
+        await self._pieces.finish()
+        return Prepared(
+            self._content_id,
+            len(header) + self._pieces.size,
+            blob.encrypt(self._message_key, self._content_id, self._salts, summary.to_bytes(), _SUMMARY),
+            blob.encrypt(self._message_key, self._content_id, self._salts, header, _HEADER),
+            self._message_key,
+            large=True,
+        )
 
 
 async def write(connection: asyncpg.Connection, key: OwnerKey, contents: Sequence[Prepared]) -> None:
@@ -79,7 +142,7 @@ async def write(connection: asyncpg.Connection, key: OwnerKey, contents: Sequenc
         [prepared.size for prepared in contents],
         [key.wrap_message_key(prepared.content_id, prepared.message_key) for prepared in contents],
         [prepared.summary for prepared in contents],
-        [None if prepared.large else prepared.body for prepared in contents],
+        [prepared.body for prepared in contents],
         [prepared.content_id if prepared.large else None for prepared in contents],
     )
 
@@ -125,13 +188,18 @@ async def body(
         raise Refused(Reason.NO_SUCH_MESSAGE, "This message is no longer there.")
     try:
         message_key = key.message_key(content_id, row["key"], row["key_form"])
-        part, header, offset = row["part"], row["header"], begin
-        if row["large"]:
-            part, header, offset = await _from_pieces(connection, key.owner_id, content_id, begin, until)
         size = row["size"]
-        plain = blob.decrypt_range(
-            message_key, content_id, salts, part, offset, header, min(start, size), min(stop, size), size
-        )
+        wanted = min(start, size), min(stop, size)
+        if row["large"]:
+            header = open_header(message_key, content_id, salts, row["part"])
+            cut = max(0, wanted[0] - len(header)), max(0, wanted[1] - len(header))
+            rest = await _from_pieces(connection, key.owner_id, content_id, cut)
+            plain = header[wanted[0] : wanted[1]]
+            plain += (
+                blob.decrypt_range(message_key, content_id, salts, *rest, *cut, size - len(header)) if rest else b""
+            )
+        else:
+            plain = blob.decrypt_range(message_key, content_id, salts, row["part"], begin, row["header"], *wanted, size)
     except CryptoError:
         log.error("content_damaged", owner=key.owner_id, content=content_id.hex(), part="body")
         raise Refused(Reason.CONTENT_DAMAGED, "This message is damaged and cannot be opened.") from None
@@ -157,10 +225,20 @@ async def rewrap(connection: asyncpg.Connection, key: OwnerKey, fresh: Sequence[
     metrics.REWRAPPED.inc(len(fresh))
 
 
+def open_header(message_key: bytes, content_id: bytes, salts: Salts, cipher: bytes) -> bytes:
+    """The header of a large message. Raises CryptoError."""
+    return blob.decrypt(message_key, content_id, salts, cipher, _HEADER)
+
+
 async def _from_pieces(
-    connection: asyncpg.Connection, owner_id: int, content_id: bytes, begin: int, until: int
-) -> tuple[bytes, bytes, int]:
+    connection: asyncpg.Connection, owner_id: int, content_id: bytes, wanted: tuple[int, int]
+) -> tuple[bytes, int, bytes] | None:
+    """The part of the blob that holds the octets wanted, where it begins in the blob, and the blob's header; None when
+    nothing is wanted."""
+    if wanted[0] >= wanted[1]:
+        return None
+    begin, until = blob.cipher_range(*wanted, _BEYOND)
     first = begin // PIECE
     rows = await connection.fetch(queries.PIECES, owner_id, content_id, first, (until - 1) // PIECE)
     header = await connection.fetchval(queries.PIECE_HEADER, owner_id, content_id, blob.HEADER)
-    return b"".join(row["data"] for row in rows), header or b"", first * PIECE
+    return b"".join(row["data"] for row in rows), first * PIECE, header or b""

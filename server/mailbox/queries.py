@@ -227,16 +227,18 @@ SELECT $1, content_id, size, 'mailbox', key, summary, body, large_id
   FROM unnest($2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])
        AS n(content_id, size, key, summary, body, large_id)
 """
-# A large body's pieces are committed before the transaction that refers to them; the collector clears what is left.
+# A large body's pieces are committed while it comes, before the transaction that refers to them; the collector clears
+# what is left.
 ADD_LARGE = "INSERT INTO large_body (owner_id, content_id) SELECT unnest($1::bigint[]), $2"
 ADD_PIECE = "INSERT INTO body_piece (owner_id, content_id, number, data) SELECT unnest($1::bigint[]), $2, $3, $4"
 SUMMARIES = """
 SELECT content_id, key, key_form, summary FROM content WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
 """
-# The blob's header and the bytes [$3, $4) of it (from 0), in one reading; pieces instead where the body is large.
+# The blob's header and the bytes [$3, $4) of it (from 0), in one reading; where the body is large, all of the blob that
+# stands before the pieces.
 BODY = """
 SELECT size, key, key_form, large_id IS NOT NULL AS large, substring(body FROM 1 FOR $5) AS header,
-       substring(body FROM $3 + 1 FOR $4 - $3) AS part
+       CASE WHEN large_id IS NULL THEN substring(body FROM $3 + 1 FOR $4 - $3) ELSE body END AS part
   FROM content WHERE owner_id = $1 AND content_id = $2
 """
 PIECES = """

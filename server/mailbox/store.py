@@ -25,6 +25,7 @@ from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
+from server.base.limits import MIME_HEADER_BYTES
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, queries, views
 from server.mailbox.commands import Addition
@@ -213,13 +214,9 @@ class Mailbox:
             Addition(body.content_id, message.flags, message.keywords, message.internaldate or now, body.size)
             for message, body in zip(messages, prepared, strict=True)
         ]
-        async with connection(self._pool) as acquired:
-            for body in prepared:
-                if body.large:
-                    await content.write_pieces(acquired, [self.owner_id], body)
-            async with acquired.transaction():
-                await content.write(acquired, self._key, prepared)
-                uids = await commands.append(acquired, self.owner_id, folder_id, additions)
+        async with connection(self._pool) as acquired, acquired.transaction():
+            await content.write(acquired, self._key, prepared)
+            uids = await commands.append(acquired, self.owner_id, folder_id, additions)
         self._changed(folder_id)
         return uids
 
@@ -242,13 +239,18 @@ class Mailbox:
             await self._store.audit.content_read(acquired, actor, self.owner_id, content_ids, purpose)
 
     async def _prepare(self, data: bytes, now: datetime) -> content.Prepared:
-        if len(data) > content.LARGE_BODY:
-            return await asyncio.to_thread(self._encrypted, data, now)
-        return self._encrypted(data, now)
-
-    def _encrypted(self, data: bytes, now: datetime) -> content.Prepared:
-        understood = understand(data, self._store.anchors, now)
-        return content.prepare(data, understood.summary(), self._store.edge.salts)
+        anchors, salts = self._store.anchors, self._store.edge.salts
+        if len(data) <= content.LARGE_BODY:
+            return content.prepare(data, understand(data, anchors, now).summary(), salts)
+        understood = await asyncio.to_thread(understand, data, anchors, now)
+        summary = await asyncio.to_thread(understood.summary)
+        large = content.LargeBody(self._pool, [self.owner_id], salts)
+        await large.begin()
+        border = min(understood.header_size, MIME_HEADER_BYTES)
+        with memoryview(data) as view:
+            for start in range(border, len(data), content.PIECE):
+                await large.add(view[start : start + content.PIECE])
+        return await large.finish(data[:border], summary)
 
     def _changed(self, *folder_ids: int) -> None:
         self._store.announcer.changed((self.owner_id, folder_id) for folder_id in folder_ids)

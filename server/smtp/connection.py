@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -168,10 +168,14 @@ class Connection(SMTP):
             self._errors += 1
             if error.reason in (Reason.MALFORMED, Reason.BARE_LINE_ENDING):
                 return r.MALFORMED_COMMAND.saying(error.sentence)
+        return reply_to(self._known(error))
+
+    def _known(self, error: Exception) -> CaduceeError:
+        """What was raised, as one of the kinds that have a reply."""
         known = error if isinstance(error, CaduceeError) else trouble(error)
         if known is None or known.reason in (Reason.STORE_AWAY, Reason.STORE_FULL, Reason.INTERNAL):
             self._log.error("smtp_trouble", error=error.__cause__ or error)
-        return r.INTERNAL if known is None else reply_to(known)
+        return known or TryLater(Reason.INTERNAL, "Something went wrong here.")
 
     def say(self, reply: Reply) -> None:
         """Say it with the next flush."""
@@ -204,16 +208,27 @@ class Connection(SMTP):
             await self._more()
         return line
 
-    async def _content(self) -> bytes:
-        """The content after 354. Raises Gone, and what Reader.content raises; BUSY past the worker's memory."""
+    async def _content(self, add: Callable[[bytes], Awaitable[None]]) -> None:
+        """Give the content after 354 to `add`, in one part or several. Raises Gone, what Reader.content raises and what
+        `add` raised, when all of it was read; BUSY past the worker's memory.
+        """
         self._until = clock.monotonic() + limits.SMTP_CONTENT_SECONDS
         self._incoming.start_content(self.service.max_message_bytes)
         while True:
             grown = self._incoming.buffered - self._held
             if grown > 0 and not self._hold(grown):
                 self._incoming.doom(TryLater(Reason.BUSY, "Too much mail in flight."))
-            if (data := self._incoming.content()) is not None:
-                return data
+            if (part := self._incoming.content()) is not None:
+                try:
+                    await add(part)
+                except Exception as error:
+                    if not self._incoming.in_content:
+                        raise
+                    # Not before its end: what follows is content and never a command.
+                    self._incoming.doom(self._known(error))
+                if not self._incoming.in_content:
+                    return
+                continue
             if self._incoming.dropped > 2 * self.service.max_message_bytes:
                 # Who goes on for as long again will not hear the reply at the end either.
                 self.hang_up(r.TOO_LARGE)

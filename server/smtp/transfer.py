@@ -25,6 +25,7 @@ from server.smtp.service import Service
 from server.smtp.states import TRANSACTION, State
 from server.transport.envelope import Body, Envelope, Recipient, Source, SourceKind
 from server.transport.policy import Answer
+from server.transport.policy import Content as Found
 from server.trust.members import Peer
 
 _RCPT = b"RCPT TO:"
@@ -37,7 +38,7 @@ class Transaction(Holder):
         super().__init__()
         self.said = parameters.NOTHING_OF_MAIL
         self.recipients: list[Recipient] = []
-        self.chunks = Content()
+        self.chunks: Content | None = None
 
 
 class _Wanted(NamedTuple):
@@ -151,19 +152,23 @@ class Transfer(Authentication):
         return _Wanted(whole, said)
 
     async def smtp_DATA(self, arg: str) -> None:
+        content = self._begin(ids.trace_id())
         self.say(r.START_CONTENT)
-        await self._finish(self._content())
+        await self._finish(content, self._content(content.add))
 
     async def smtp_BDAT(self, arg: str) -> State:
         """A chunk (RFC 3030 §2): all its octets are read whatever becomes of them, then there is one reply."""
         octets, last = self._announced(arg)
+        content = self._transaction.chunks
+        if content is None:
+            content = self._transaction.chunks = self._begin(ids.trace_id(), chunked=True)
         if last:
-            await self._finish(self._last_chunk(octets))
+            await self._finish(content, self._add(content, octets))
             return State.READY
         try:
-            await self._add(octets)
+            await self._add(content, octets)
         except CaduceeError as error:
-            self._transaction.chunks.clear()
+            self._transaction.chunks = None
             self._release()
             self._log.info("chunk_refused", reason=error.reason)
             self.say(reply_to(error))
@@ -179,43 +184,69 @@ class Transfer(Authentication):
             self.hang_up(r.SYNTAX)
             raise Gone from None
 
-    async def _last_chunk(self, octets: int) -> bytes:
-        await self._add(octets)
-        return self._transaction.chunks.end(binary=self._transaction.said.body is Body.BINARY)
-
-    async def _add(self, octets: int) -> None:
-        """Add a chunk to the content. Raises Gone; when all of it was read TOO_LARGE, or BUSY past the memory."""
-        chunks, fits = self._transaction.chunks, True
-        if len(chunks) + octets > self.service.max_message_bytes:
+    async def _add(self, content: Content, octets: int) -> None:
+        """Add a chunk. Raises Gone; when all of it was read TOO_LARGE, BUSY past the memory, and as Content.add."""
+        if content.octets + octets > self.service.max_message_bytes:
             await self._skip(octets, r.TOO_LARGE)
             raise Refused(Reason.TOO_LARGE, "message larger than this server takes")
+        refusal: CaduceeError | None = None
         async for piece in self._chunk(octets):
-            fits = fits and self._hold(len(piece))
-            if fits:
-                chunks.add(piece)
-        if not fits:
-            raise TryLater(Reason.BUSY, "Too much mail in flight.")
+            if refusal is None:
+                try:
+                    if not content.is_large and not self._hold(len(piece)):
+                        raise TryLater(Reason.BUSY, "Too much mail in flight.")
+                    await content.add(piece)
+                except Exception as error:
+                    refusal = self._known(error)
+        if refusal is not None:
+            raise refusal
 
-    async def _finish(self, content: Awaitable[bytes]) -> None:
-        """Hand over what `content` gives; whatever the reply, the transaction is over."""
-        trace_id = ids.trace_id()
+    def _begin(self, trace_id: str, *, chunked: bool = False) -> Content:
+        """The content that comes next, for the recipients that were accepted."""
+        transaction = self._transaction
+        return Content(
+            self.service,
+            trace_id,
+            self._speaker,
+            transaction.mail_from or "",
+            tuple(transaction.recipients),
+            partial(self._envelope, trace_id),
+            self._hold,
+            chunked=chunked,
+            binary=transaction.said.body is Body.BINARY,
+        )
+
+    async def _finish(self, content: Content, received: Awaitable[None]) -> None:
+        """Hand over the content when all of it was `received`; whatever the reply, the transaction is over.
+
+        The positive reply is said after the end returned, that is after COMMIT.
+        """
+        trace_id = content.trace_id
         try:
-            await self._take(await content, trace_id)
+            await received
+            accepted = await content.end()
+            self._log.info(
+                "message_accepted",
+                trace=trace_id,
+                octets=content.octets,
+                recipients=len(accepted.outcomes),
+                repeated=accepted.repeated,
+            )
+            self.say(r.ACCEPTED.saying(f"{r.ACCEPTED.text} {trace_id}"))
+            if not self._incoming.buffered:
+                # Only what comes after the reply left shows that it was read; what was sent ahead shows nothing.
+                self._when_read = partial(self.service.acceptor.arrived, accepted)
         except CaduceeError as error:
             self._log.info("message_refused", trace=trace_id, reason=error.reason)
             self.say(reply_to(error))
         finally:
             self._reset()
 
-    async def _take(self, data: bytes, trace_id: str) -> None:
-        """Hand the message over; the positive reply is said after accept returned, that is after COMMIT."""
-        transaction = self._transaction
-        reverse_path, recipients = transaction.mail_from or "", tuple(transaction.recipients)
-        content = await self.service.policy.content(self._speaker, reverse_path, recipients, data)
-        said = transaction.said
-        envelope = Envelope(
-            reverse_path,
-            recipients,
+    def _envelope(self, trace_id: str, found: Found) -> Envelope:
+        transaction, said = self._transaction, self._transaction.said
+        return Envelope(
+            transaction.mail_from or "",
+            tuple(transaction.recipients),
             self._source(said.utf8),
             clock.now(),
             trace_id,
@@ -225,21 +256,9 @@ class Transfer(Authentication):
             said.utf8,
             said.require_tls,
             said.not_before,
-            turn=content.turn,
-            unproven=content.unproven,
+            turn=found.turn,
+            unproven=found.unproven,
         )
-        accepted = await self.service.acceptor.accept(envelope, data)
-        self._log.info(
-            "message_accepted",
-            trace=trace_id,
-            octets=len(data),
-            recipients=len(envelope.recipients),
-            repeated=accepted.repeated,
-        )
-        self.say(r.ACCEPTED.saying(f"{r.ACCEPTED.text} {trace_id}"))
-        if not self._incoming.buffered:
-            # Only what comes after the reply left shows that it was read; what was sent ahead shows nothing.
-            self._when_read = partial(self.service.acceptor.arrived, accepted)
 
     def _source(self, wide: bool) -> Source:
         name = f"{self._host} ([{self.ip}])"

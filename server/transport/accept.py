@@ -2,6 +2,8 @@
 
     envelope, bytes → understood once → sealed to each recipient → one transaction → answer
 
+Past 1 MiB the bytes are taken while they come: `begin`, `LargeMessage.add`, `end`.
+
 Invariants:
 - `accept` returns only after COMMIT, and then every recipient has a row, a queue entry, or a DSN to a local sender.
 - When it raises, nothing was taken for anybody.
@@ -14,6 +16,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -29,13 +33,14 @@ from server.base.errors import CaduceeError, Reason, Refused, TryLater
 from server.base.limits import SUMMARY_HEADER_BYTES
 from server.base.settings import Settings
 from server.mail.headers import bare_id, first
-from server.mailbox.content import LARGE_BODY, write_pieces
+from server.mailbox.content import LARGE_BODY, PIECE
 from server.mailbox.feed import Announcer
 from server.mailbox.model import Route
 from server.mailbox.trouble import connection
-from server.transport import carried, queries, queued
+from server.transport import carried
 from server.transport.commit import LOST, Committer, Item, Placed
 from server.transport.envelope import Envelope, Notify, Recipient, Remote
+from server.transport.large import LargeMessage
 from server.transport.refusals import Refusal, Refusals
 from server.transport.sealer import Sealer, gone, way_back
 from server.transport.volume import Volume
@@ -62,11 +67,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`repeated`: all of it was accepted before, and there is no second copy. A large one is then not judged again."""
+    """`repeated`: all of it was accepted before, and there is no second copy."""
 
     outcomes: list[Outcome]
     repeated: bool
-    verdict: Verdict | None
+    verdict: Verdict
     fingerprints: tuple[bytes, ...]
 
 
@@ -104,12 +109,30 @@ class Acceptor:
         Raises Refused: SIGNATURE_REQUIRED, UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater: STORE_AWAY, STORE_FULL, BUSY,
         SHUTTING_DOWN.
         """
+        if len(data) > LARGE_BODY:
+            large = await self.begin(envelope)
+            for start in range(0, len(data), PIECE):
+                await large.add(data[start : start + PIECE])
+            return await self.end(large)
+        return await self._counted(envelope, self._accept(envelope, data), data)
+
+    async def begin(self, envelope: Envelope) -> LargeMessage:
+        """A message past 1 MiB whose bytes are still to come: `add` them to it, then `end`. Raises TryLater."""
+        large = LargeMessage(self._pool, self._sealer, envelope, await self._learn(envelope))
+        await large.begin()
+        return large
+
+    async def end(self, large: LargeMessage) -> Accepted:
+        """Take responsibility for all that was added. Raises as `accept`."""
+        return await self._counted(large.envelope, self._end(large), large.top)
+
+    async def _counted(self, envelope: Envelope, accepting: Awaitable[Accepted], top: bytes) -> Accepted:
         try:
-            accepted = await self._accept(envelope, data)
+            accepted = await accepting
         except CaduceeError as error:
             metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
             if isinstance(error, Refused):
-                self._note(envelope, data, error)
+                self._note(envelope, top, error)
             raise
         metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
         if not accepted.repeated:
@@ -117,8 +140,8 @@ class Acceptor:
             carried.count(envelope, self._patient_domains)
         return accepted
 
-    def _note(self, envelope: Envelope, data: bytes, refusal: Refused) -> None:
-        source, message_id = envelope.source, bare_id(first(data, "message-id") or "")
+    def _note(self, envelope: Envelope, top: bytes, refusal: Refused) -> None:
+        source, message_id = envelope.source, bare_id(first(top, "message-id") or "")
         told = Refusal(
             source.principal, source.peer, envelope.reverse_path, "", refusal.reason, envelope.trace_id, message_id
         )
@@ -132,24 +155,35 @@ class Acceptor:
         self._committer.arrived(accepted.fingerprints)
 
     async def _accept(self, envelope: Envelope, data: bytes) -> Accepted:
-        fingerprints = self._sealer.fingerprints(envelope, data)
-        if self._committer.is_arrived(fingerprints):
-            await self._committer.forget()
-        large = len(data) > LARGE_BODY
-        if large and await self._all_repeated(fingerprints):
-            outcomes = [Outcome(recipient, Done.DONE) for recipient in envelope.recipients]
-            return Accepted(outcomes, True, None, tuple(fingerprints))
+        fingerprints = self._sealer.fingerprints(envelope, hashlib.sha256(data).digest())
         sender = await self._learn(envelope)
-        if large or len(envelope.recipients) > SEALS_INLINE:
+        if len(envelope.recipients) > SEALS_INLINE:
             item, verdict = await asyncio.to_thread(self._sealer.item, envelope, data, fingerprints)
         else:
             item, verdict = self._sealer.item(envelope, data, fingerprints)
-        if large:
-            await self._write_pieces(item)
-        receipt = None if sender is None else self._sealer.receipt(sender, envelope, top_header(data), fingerprints)
+        return await self._commit(envelope, item, verdict, fingerprints, sender, data)
+
+    async def _end(self, large: LargeMessage) -> Accepted:
+        fingerprints = large.fingerprints()
+        item, verdict = await large.finish(fingerprints)
+        return await self._commit(large.envelope, item, verdict, fingerprints, large.sender, large.top)
+
+    async def _commit(
+        self,
+        envelope: Envelope,
+        item: Item,
+        verdict: Verdict,
+        fingerprints: list[bytes],
+        sender: Recipient | None,
+        top: bytes,
+    ) -> Accepted:
+        """`top` is the beginning of the message, with its header."""
+        if self._committer.is_arrived(fingerprints):
+            await self._committer.forget()
+        receipt = None if sender is None else self._sealer.receipt(sender, envelope, top_header(top), fingerprints)
         placed, *told = await self._committer.submit([item] if receipt is None else [item, receipt])
         if any(one.outcome in LOST for one in placed):
-            return await self._partly(envelope, data, item, placed, verdict)
+            return await self._partly(envelope, top, item, placed, verdict)
         if receipt is not None:
             self._announce(receipt, told[0])
         return self._answer(envelope, item, placed, verdict, {})
@@ -166,20 +200,8 @@ class Acceptor:
             )
         return sender
 
-    async def _write_pieces(self, item: Item) -> None:
-        async with connection(self._pool) as acquired:
-            if item.prepared is not None and item.prepared.large:
-                await write_pieces(acquired, [copy.owner_id for copy in item.copies], item.prepared)
-            if item.outbound is not None and item.outbound.large:
-                await queued.write_pieces(acquired, item.outbound)
-
-    async def _all_repeated(self, fingerprints: list[bytes]) -> bool:
-        async with connection(self._pool) as acquired:
-            found = await acquired.fetch(queries.REPEATED, fingerprints)
-        return {row[0] for row in found}.issuperset(fingerprints)
-
     async def _partly(
-        self, envelope: Envelope, data: bytes, item: Item, placed: list[Placed], verdict: Verdict
+        self, envelope: Envelope, top: bytes, item: Item, placed: list[Placed], verdict: Verdict
     ) -> Accepted:
         """A mailbox went away between RCPT and COMMIT, so nothing was taken yet: decide for all recipients.
 
@@ -203,7 +225,7 @@ class Acceptor:
             for recipient in envelope.local
             if isinstance(recipient.route, Route) and recipient.route.owner_id in lost
         }
-        notice = self._sealer.notice(sender, gone(missed), top_header(data), envelope.received_at, clock.now())
+        notice = self._sealer.notice(sender, gone(missed), top_header(top), envelope.received_at, clock.now())
         rest = replace(item, prepared=item.prepared if kept else None, copies=kept)
         again, told = await self._committer.submit([rest, notice])
         if any(one.outcome in LOST for one in [*again, *told]):

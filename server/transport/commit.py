@@ -76,8 +76,8 @@ class Item:
     @property
     def bytes_inline(self) -> int:
         """Octets that the accept statement carries."""
-        inside = 0 if self.prepared is None or self.prepared.large else len(self.prepared.body)
-        return inside + (0 if self.outbound is None or self.outbound.large else len(self.outbound.body))
+        inside = 0 if self.prepared is None else len(self.prepared.body)
+        return inside + (0 if self.outbound is None or self.outbound.body is None else len(self.outbound.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +350,7 @@ async def _deliver(
         [prepared.size for _, _, prepared in here],
         [item.internaldate for _, item, _ in here],
         [prepared.summary for _, _, prepared in here],
-        [None if prepared.large else prepared.body for _, _, prepared in here],
+        [prepared.body for _, _, prepared in here],
         [prepared.content_id if prepared.large else None for _, _, prepared in here],
         [n for n, _ in copies],
         [copy.owner_id for _, copy in copies],
@@ -394,7 +394,7 @@ async def _enqueue(connection: asyncpg.Connection, outbounds: Sequence[Outbound]
         [outbound.sender for outbound in outbounds],
         [outbound.size for outbound in outbounds],
         [outbound.envelope for outbound in outbounds],
-        [None if outbound.large else outbound.body for outbound in outbounds],
+        [outbound.body for outbound in outbounds],
         [outbound.fingerprint for outbound in outbounds],
         [outbound.event.actor for outbound in outbounds],
         [outbound.event.detail for outbound in outbounds],

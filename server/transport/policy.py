@@ -222,7 +222,8 @@ class Policy:
     # Content
 
     async def content(self, who: Speaker, reverse_path: str, recipients: Sequence[Recipient], data: bytes) -> Content:
-        """May `who` send this message to these recipients, all of whom `recipients` allowed?
+        """May `who` send this message to these recipients, all of whom `recipients` allowed? `data` is the message, or
+        its beginning with the header where it is large.
 
         Raises Refused: MALFORMED (no author, or one that cannot be read), SENDER_NOT_YOURS, PEER_NOT_TRUSTED,
         REPORTS_ONLY, TOO_LARGE_FOR_PATIENT, NO_CONVERSATION, NOT_ANSWERABLE.
@@ -253,8 +254,7 @@ class Policy:
         to_patients = [one for one in recipients if self._is_patient(one)]
         if not to_patients:
             return Content(unproven=unproven)
-        if len(data) > self._settings.transport.max_patient_bytes:
-            raise _too_large_for_a_patient()
+        self._check_size(to_patients, len(data))
         if any(_domain(author) in self._patients for author in authors):
             raise Refused(Reason.NO_CONVERSATION, "Patients do not write to each other.")
         if unproven or not reverse_path:  # who is not proven to have written opens and ends nothing, nor does a report
@@ -264,6 +264,21 @@ class Policy:
     def _note(self, who: Speaker, reverse_path: str, recipient: str, refusal: Refused, message_id: str = "") -> None:
         owner_id, actor = (who.owner_id, who.address) if isinstance(who, Principal) else (None, who.text)
         self._refusals.note(Refusal(owner_id, actor, reverse_path, recipient, refusal.reason, message_id=message_id))
+
+    def size(self, who: Speaker, reverse_path: str, recipients: Sequence[Recipient], octets: int) -> None:
+        """May a message that `content` let in by its beginning have so many octets?
+
+        Raises Refused(TOO_LARGE_FOR_PATIENT).
+        """
+        try:
+            self._check_size(recipients, octets)
+        except Refused as refusal:
+            self._note(who, reverse_path, "", refusal)
+            raise
+
+    def _check_size(self, recipients: Sequence[Recipient], octets: int) -> None:
+        if octets > self._settings.transport.max_patient_bytes and any(map(self._is_patient, recipients)):
+            raise _too_large_for_a_patient()
 
     def _unproven(self, peer: Peer, reverse_path: str, authors: set[str]) -> tuple[str, ...]:
         """Domains of the authors that the peer does not speak for. Raises Refused(PEER_NOT_TRUSTED) unless it may."""

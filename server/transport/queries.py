@@ -258,10 +258,6 @@ SELECT 'local' AS state, q.attempts, q.not_before FROM outgoing q
 
 # A flusher's connection: a lock is waited for 250 ms, and the statement is planned once.
 PREPARE_CONNECTION = "SELECT set_config('lock_timeout', $1, false), set_config('plan_cache_mode', $2, false)"
-# Whether all of these were taken before: asked ahead of the pieces of a large body.
-REPEATED = """
-SELECT fingerprint FROM accepted WHERE fingerprint = ANY($1::bytea[]) AND accepted_at > now() - interval '5 days'
-"""
 FORGET = "DELETE FROM accepted WHERE fingerprint = ANY($1::bytea[])"
 # Those whose 250 nobody was seen to read, when nobody will send the same again: a piece of them.
 FORGET_OLD = """

@@ -27,7 +27,7 @@ from server.base import clock
 from server.base.errors import Reason, TryLater
 from server.base.ids import content_id as new_queue_id
 from server.base.log import Pseudonyms
-from server.mailbox.content import LARGE_BODY, PIECE
+from server.mailbox.content import Pieces
 from server.transport import queries
 from server.transport.envelope import Body, Envelope, Notify, Remote, Returned
 
@@ -94,7 +94,8 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """A message encrypted for the queue. `rows`: number, domain, pseudonym of each recipient; `size` plain octets."""
+    """A message encrypted for the queue. `rows`: number, domain, pseudonym of each recipient; `size` plain octets;
+    `body` None where it was committed in pieces."""
 
     queue_id: bytes
     key_id: int
@@ -104,16 +105,11 @@ class Outbound:
     sender: str
     size: int
     envelope: bytes = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | None = field(repr=False)
     not_before: datetime
     rows: tuple[tuple[int, str, str], ...]
     fingerprint: bytes
     event: Event
-
-    @property
-    def large(self) -> bool:
-        """Whether the body goes into pieces, ahead of the transaction."""
-        return len(self.body) > LARGE_BODY
 
 
 def queue_info(key_id: int, queue_id: bytes) -> bytes:
@@ -160,8 +156,55 @@ def prepare(
     envelope: Envelope, data: bytes, queue_key: tuple[int, bytes], edge: EdgeKeys, fingerprint: bytes, event: Event
 ) -> Outbound:
     """Encrypt a message and its envelope for the recipients at other operators."""
-    key_id, public_key = queue_key
     queue_id, message_key = new_queue_id(), os.urandom(KEY_BYTES)
+    body = blob.encrypt(message_key, queue_id, edge.salts, data, _BODY)
+    return _outbound(envelope, queue_id, message_key, len(data), body, queue_key, edge, fingerprint, event)
+
+
+class LargeOutbound:
+    """A large message on its way into the queue: `add` what leaves, and `finish`. Until a message refers to its pieces
+    nobody reads them; what none ever refers to, the sender removes."""
+
+    def __init__(self, pool: asyncpg.Pool, envelope: Envelope, queue_key: tuple[int, bytes], edge: EdgeKeys) -> None:
+        self._envelope = envelope
+        self._queue_key = queue_key
+        self._edge = edge
+        self._queue_id, self._message_key = new_queue_id(), os.urandom(KEY_BYTES)
+        writer = blob.BlobWriter(self._message_key, self._queue_id, edge.salts, _BODY)
+        self._pieces = Pieces(pool, writer, queries.ADD_QUEUE_PIECE, self._queue_id)
+
+    async def add(self, data: bytes | memoryview) -> None:
+        """Raises TryLater."""
+        await self._pieces.add(data)
+
+    async def finish(self, fingerprint: bytes, event: Event) -> Outbound:
+        """Raises TryLater."""
+        await self._pieces.finish()
+        return _outbound(
+            self._envelope,
+            self._queue_id,
+            self._message_key,
+            self._pieces.size,
+            None,
+            self._queue_key,
+            self._edge,
+            fingerprint,
+            event,
+        )
+
+
+def _outbound(
+    envelope: Envelope,
+    queue_id: bytes,
+    message_key: bytes,
+    size: int,
+    body: bytes | None,
+    queue_key: tuple[int, bytes],
+    edge: EdgeKeys,
+    fingerprint: bytes,
+    event: Event,
+) -> Outbound:
+    key_id, public_key = queue_key
     recipients = dict(enumerate(envelope.remote))
     kept = Queued(
         envelope.reverse_path,
@@ -181,9 +224,9 @@ def prepare(
         envelope.source.principal,
         envelope.trace_id,
         pseudonyms.of(envelope.reverse_path) if envelope.reverse_path else "",
-        len(data),
+        size,
         blob.encrypt(message_key, queue_id, edge.salts, kept.to_bytes(), _ENVELOPE),
-        blob.encrypt(message_key, queue_id, edge.salts, data, _BODY),
+        body,
         envelope.not_before or envelope.received_at,
         tuple(
             (number, one.route.domain, pseudonyms.of(one.address))
@@ -249,10 +292,3 @@ class BodyReader:
     def complete(self) -> bool:
         """Whether all octets were given."""
         return self._given == self._size
-
-
-async def write_pieces(connection: asyncpg.Connection, outbound: Outbound) -> None:
-    """Commit a large body, a piece a statement: no transaction stays open."""
-    for number, start in enumerate(range(0, len(outbound.body), PIECE)):
-        piece = outbound.body[start : start + PIECE]
-        await connection.execute(queries.ADD_QUEUE_PIECE, outbound.queue_id, number, piece)

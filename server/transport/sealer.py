@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from crypto.edge import EdgeKeys
 from crypto.sealing import message_info, seal
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.verdict import Status, Verdict
-from server.audit.trail import Audit
+from server.audit.trail import Audit, Event
 from server.base import metrics
 from server.base.errors import Reason, Refused
 from server.base.ids import trace_id
@@ -23,6 +22,8 @@ from server.base.settings import Settings
 from server.mail import trace
 from server.mail.addresses import normalise
 from server.mail.dsn import Action, Notification, RecipientStatus, notification
+from server.mail.structure import Message
+from server.mail.summary import summarise
 from server.mailbox.content import Prepared, prepare
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import routes
@@ -30,7 +31,7 @@ from server.mailbox.understand import Understood, understand
 from server.transport import queued
 from server.transport.commit import Copy, Item
 from server.transport.envelope import Envelope, Notify, Recipient, Remote, Source, SourceKind
-from server.transport.queued import Outbound, QueueKeys
+from server.transport.queued import QueueKeys
 
 # Why a mailbox that was there at RCPT did not get the message: enhanced status (RFC 3463 §3.2, §3.3), French, English.
 _GONE = {
@@ -50,9 +51,9 @@ class Sealer:
     """Makes of an envelope and bytes what the committer writes."""
 
     def __init__(self, edge: EdgeKeys, audit: Audit, anchors: TrustAnchors | None, settings: Settings) -> None:
-        self._edge = edge
+        self.edge = edge
         self._audit = audit
-        self._anchors = anchors
+        self.anchors = anchors
         self._settings = settings
         self._queue = QueueKeys(edge)
 
@@ -63,37 +64,51 @@ class Sealer:
 
     def item(self, envelope: Envelope, data: bytes, fingerprints: list[bytes]) -> tuple[Item, Verdict]:
         """Understand, mark, encrypt, seal: all that needs no database."""
-        understood = understand(data, self._anchors, envelope.received_at)
+        understood = understand(data, self.anchors, envelope.received_at)
+        verdict = self.checked(envelope, understood)
+        prepared, copies, outbound = None, tuple[Copy, ...](), None
+        if envelope.local:
+            header, message = self.marked(envelope, understood)
+            marked = header + data[understood.header_size :]
+            prepared = prepare(marked, summarise(message, marked, verdict.to_json()), self.edge.salts)
+            copies = self.copies(envelope, prepared, fingerprints, understood)
+        if envelope.remote:
+            # What leaves: the bytes as they came under one Received line (RFC 5321 §4.4).
+            whole, event = self.received(envelope) + data, self.queued_event(envelope, len(data), understood)
+            outbound = queued.prepare(envelope, whole, self.queue_key, self.edge, fingerprints[-1], event)
+        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before), verdict
+
+    def checked(self, envelope: Envelope, understood: Understood) -> Verdict:
+        """The verdict, where it lets the message in. Raises Refused(SIGNATURE_REQUIRED)."""
         verdict = understood.verdict
         metrics.SIGNATURES.labels(verdict.status).inc()
         demanded = self._settings.transport.require_signature and envelope.source.kind is not SourceKind.LOCAL
         if demanded and verdict.status is not Status.PASSED:
             raise Refused(Reason.SIGNATURE_REQUIRED, "Only messages with a valid signature are taken here.")
-        prepared, copies, outbound = None, tuple[Copy, ...](), None
-        if envelope.local:
-            marked = understood.marked(self._trace(envelope, verdict), self._settings.domain)
-            prepared = prepare(marked.data, marked.summary(), self._edge.salts)
-            copies = self._copies(envelope, prepared, fingerprints, understood)
-        if envelope.remote:
-            outbound = self._outbound(envelope, data, fingerprints[-1], understood)
-        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before), verdict
+        return verdict
 
-    def _outbound(self, envelope: Envelope, data: bytes, fingerprint: bytes, understood: Understood) -> Outbound:
-        """What leaves: the bytes as they came under one Received line (RFC 5321 §4.4)."""
-        event = self._audit.message_queued(
+    def marked(self, envelope: Envelope, understood: Understood) -> tuple[bytes, Message]:
+        """Top header and structure as they are stored."""
+        return understood.marked(self._trace(envelope, understood.verdict), self._settings.domain)
+
+    @property
+    def queue_key(self) -> tuple[int, bytes]:
+        """Key id and public key of the day; `ready` comes first."""
+        return self._queue.current
+
+    def queued_event(self, envelope: Envelope, size: int, understood: Understood) -> Event:
+        return self._audit.message_queued(
             envelope.source.principal,
             envelope.source.peer,
             envelope.reverse_path,
             [recipient.address for recipient in envelope.remote],
             trace=envelope.trace_id,
             message_id=understood.message_id,
-            size=len(data),
+            size=size,
             signature=understood.verdict.status,
         )
-        whole = self._received(envelope) + data
-        return queued.prepare(envelope, whole, self._queue.current, self._edge, fingerprint, event)
 
-    def _copies(
+    def copies(
         self,
         envelope: Envelope,
         prepared: Prepared,
@@ -125,14 +140,13 @@ class Sealer:
             copies[owner_id] = Copy(owner_id, recipient.folder_id, key, fingerprint, event, taken)
         return tuple(copies.values())
 
-    def fingerprints(self, envelope: Envelope, data: bytes) -> list[bytes]:
-        """One for each recipient: keyed hash of client, reverse-path, recipient and the SHA-256 of the bytes.
+    def fingerprints(self, envelope: Envelope, digest: bytes) -> list[bytes]:
+        """One for each recipient: keyed hash of client, reverse-path, recipient and `digest`, the SHA-256 of the bytes.
 
         Those at other operators leave together, so that behind the recipients' own stands one for all of them.
         """
-        digest = hashlib.sha256(data).digest()
         head = f"{envelope.source.peer}\0{envelope.reverse_path}\0".encode("utf-8", "surrogatepass")
-        key = self._edge.fingerprint
+        key = self.edge.fingerprint
         names = [normalise(recipient.address) for recipient in envelope.recipients]
         if envelope.remote:
             names.append("\0".join(sorted(normalise(recipient.address) for recipient in envelope.remote)) + "\0")
@@ -143,10 +157,10 @@ class Sealer:
         return (
             trace.return_path(envelope.reverse_path)
             + trace.authentication_results(self._settings.domain, verdict.to_json(), envelope.unproven)
-            + self._received(envelope)
+            + self.received(envelope)
         )
 
-    def _received(self, envelope: Envelope) -> bytes:
+    def received(self, envelope: Envelope) -> bytes:
         source = envelope.source
         return trace.received(
             source.name,
@@ -198,7 +212,7 @@ class Sealer:
             RecipientStatus(recipient.address, Action.DELIVERED, *_DELIVERED, original=recipient.original)
             for recipient in asked
         ]
-        once = hmac.digest(self._edge.fingerprint, b"receipt\0" + b"".join(fingerprints), "sha256")
+        once = hmac.digest(self.edge.fingerprint, b"receipt\0" + b"".join(fingerprints), "sha256")
         at, then = envelope.received_at, envelope.not_before or envelope.received_at
         told = self.notice(sender, statuses, returned, at, then, envelope_id=envelope.envelope_id, fingerprint=once)
         # What is held is told of when it comes.

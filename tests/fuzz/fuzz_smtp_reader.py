@@ -1,6 +1,7 @@
 """Invariant: whatever the bytes and however they are cut, the reader gives the same lines and contents or says the same
-errors; nothing but a CaduceeError is raised; no line holds CR, LF or NUL; no content holds a bare CR or LF or passes
-the limit; what is held stays within the limits; and a content ends at the first CR LF "." CR LF, never elsewhere.
+errors, whether it gives contents whole or in parts; nothing but a CaduceeError is raised; no line holds CR, LF or NUL;
+no content holds a bare CR or LF or passes the limit; what is held stays within the limits; and a content ends at the
+first CR LF "." CR LF, never elsewhere.
 
 The first byte chooses how the bytes are cut; DATA as a command starts a content, as in a session.
 """
@@ -12,13 +13,15 @@ from server.smtp.reader import Reader
 
 LINE = 64
 LIMIT = 512
+PART = 16
 
 Outcome = tuple[str, bytes | Reason]
 
 
-def dialogue(data: bytes, step: int) -> list[Outcome]:
+def dialogue(data: bytes, step: int, part: int = LIMIT * 2) -> list[Outcome]:
+    """`part`: octets past which a content comes in parts."""
     outcomes: list[Outcome] = []
-    reader, in_content = Reader(LINE), False
+    reader, in_content, parts = Reader(LINE), False, b""
     for start in range(0, len(data), step):
         reader.feed(data[start : start + step])
         while True:
@@ -31,12 +34,18 @@ def dialogue(data: bytes, step: int) -> list[Outcome]:
                 continue
             if value is None:
                 break
+            if in_content:
+                parts += value
+                if reader.in_content:
+                    continue
+                value, parts = parts, b""
             outcomes.append((kind, value))
             check(kind, value)
             in_content = kind == "line" and value == b"DATA"
             if in_content:
-                reader.start_content(LIMIT)
-        assert reader.buffered <= step + LIMIT + LINE + 8
+                parts = b""
+                reader.start_content(LIMIT, part)
+        assert reader.buffered <= step + max(LINE, min(LIMIT, part) if reader.in_content else 0) + 8
     return outcomes
 
 
@@ -56,6 +65,9 @@ def fuzz(data: bytes) -> None:
     whole = dialogue(data, max(1, len(data)))
     assert dialogue(data, step) == whole
     assert dialogue(data, 1) == whole
+    assert dialogue(data, step, PART) == whole
+    assert dialogue(data, 1, PART) == whole
+    assert dialogue(data, max(1, len(data)), PART) == whole
     plain(data, whole)
 
 

@@ -72,7 +72,7 @@ CREATE TABLE folder_state (
 
 -- Content ------------------------------------------------------------------------------------------------------------
 
--- A body past 1 MiB is committed in pieces before the transaction that refers to it begins.
+-- A body past 1 MiB is committed in pieces while it comes, before the transaction that refers to it begins.
 CREATE TABLE large_body (
     owner_id   bigint NOT NULL CONSTRAINT large_body_owner REFERENCES owner,
     content_id bytea NOT NULL,
@@ -88,6 +88,7 @@ CREATE TABLE body_piece (
     CONSTRAINT body_piece_body FOREIGN KEY (owner_id, content_id) REFERENCES large_body ON DELETE CASCADE
 );
 
+-- `body` is the whole message; of a large one its top header alone, in a blob of its own, and the rest lies in pieces.
 -- `key` is the message key, sealed to the mailbox (HPKE) or re-wrapped with its symmetric key. Stored EXTERNAL below: what
 -- is encrypted does not compress, and substring() then reads only the pages that it needs.
 CREATE TABLE content (
@@ -97,12 +98,11 @@ CREATE TABLE content (
     key_form   text NOT NULL CONSTRAINT content_key_form CHECK (key_form IN ('hpke', 'mailbox')),
     key        bytea NOT NULL,
     summary    bytea NOT NULL,
-    body       bytea,
+    body       bytea NOT NULL,
     large_id   bytea,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner_id, content_id),
-    CONSTRAINT content_large_body FOREIGN KEY (owner_id, large_id) REFERENCES large_body,
-    CONSTRAINT content_has_body CHECK ((body IS NULL) <> (large_id IS NULL))
+    CONSTRAINT content_large_body FOREIGN KEY (owner_id, large_id) REFERENCES large_body
 ) WITH (fillfactor = 80);
 CREATE INDEX content_sealed ON content (owner_id, content_id) WHERE key_form = 'hpke';
 CREATE INDEX content_large ON content (owner_id, large_id) WHERE large_id IS NOT NULL;

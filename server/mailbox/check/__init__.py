@@ -16,7 +16,7 @@ from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mailbox.check import queries
-from server.mailbox.content import open_summary
+from server.mailbox.content import open_header, open_summary
 from server.mailbox.keys import OwnerKey, owner_key
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import proof
@@ -134,16 +134,17 @@ async def _contents(
 ) -> AsyncIterator[Problem]:
     cursor = connection.cursor(queries.CONTENTS, key.owner_id, sample, prefetch=CONTENTS_AT_ONCE)
     async for row in cursor:
-        content_id, cipher = row["content_id"], row["body"]
-        if row["large"]:
-            pieces = await connection.fetch(queries.BODY_PIECES, key.owner_id, content_id)
-            cipher = b"".join(piece["data"] for piece in pieces)
+        content_id, cipher, header = row["content_id"], row["body"], b""
         try:
             message_key = key.message_key(content_id, row["key"], row["key_form"])
             summary = open_summary(message_key, content_id, edge.salts, row["summary"])
+            if row["large"]:
+                header = open_header(message_key, content_id, edge.salts, cipher)
+                pieces = await connection.fetch(queries.BODY_PIECES, key.owner_id, content_id)
+                cipher = b"".join(piece["data"] for piece in pieces)
             plain = blob.decrypt(message_key, content_id, edge.salts, cipher)
         except CryptoError:
             yield Problem("a content's key, summary and body open", key.owner_id, content_id.hex())
             continue
-        if not len(plain) == row["size"] == summary.size:
+        if not len(header) + len(plain) == row["size"] == summary.size:
             yield Problem("a content has the size it says", key.owner_id, content_id.hex())

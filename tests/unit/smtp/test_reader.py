@@ -17,11 +17,12 @@ LIMIT = 1_000
 Outcome = bytes | Reason
 
 
-def contents(reader: Reader, pieces: Iterable[bytes]) -> list[Outcome]:
-    """Read one content, then command lines."""
+def contents(reader: Reader, pieces: Iterable[bytes], whole: int = 2 * LIMIT) -> list[Outcome]:
+    """Read one content, in parts where it is larger than `whole`, then command lines."""
     outcomes: list[Outcome] = []
-    reader.start_content(LIMIT)
+    reader.start_content(LIMIT, whole)
     in_content = True
+    parts = b""
     for piece in (b"", *pieces):
         reader.feed(piece)
         while True:
@@ -33,6 +34,11 @@ def contents(reader: Reader, pieces: Iterable[bytes]) -> list[Outcome]:
                 continue
             if value is None:
                 break
+            if in_content:
+                parts += value
+                if reader.in_content:
+                    continue
+                value = parts
             outcomes.append(value)
             in_content = False
     return outcomes
@@ -40,7 +46,10 @@ def contents(reader: Reader, pieces: Iterable[bytes]) -> list[Outcome]:
 
 def whole_and_bytewise(data: bytes) -> list[Outcome]:
     whole = contents(Reader(LINE), [data])
-    assert contents(Reader(LINE), [data[i : i + 1] for i in range(len(data))]) == whole
+    for size in (1, 3, len(data)):
+        pieces = [data[i : i + size] for i in range(0, len(data), size)]
+        assert contents(Reader(LINE), pieces) == whole
+        assert contents(Reader(LINE), pieces, whole=8) == whole
     return whole
 
 
@@ -109,6 +118,40 @@ def test_the_limit_holds_and_memory_stays_small() -> None:
     with pytest.raises(Refused) as refused:
         reader.content()
     assert refused.value.reason is Reason.TOO_LARGE
+    assert reader.line() == b"QUIT"
+
+
+def test_a_large_content_comes_in_parts_and_memory_stays_small() -> None:
+    reader = Reader(LINE)
+    reader.start_content(10**9, whole=5_000)
+    parts: list[bytes] = []
+    for number in range(1_000):
+        reader.feed(b".." + b"x" * 995 + b"\r\n" if number % 3 else b"y" * 999)
+        while (part := reader.content()) is not None:
+            parts.append(part)
+        assert reader.buffered <= 6_000
+    assert sum(map(len, parts)) > 990_000
+    reader.feed(b"\r\n.\r\nQUIT\r\n")
+    while reader.in_content:
+        parts.append(reader.content() or b"")
+    expected = b"".join(b"." + b"x" * 995 + b"\r\n" if number % 3 else b"y" * 999 for number in range(1_000))
+    # A line that begins within what came before has no dot to lose.
+    assert b"".join(parts) == expected.replace(b"y.", b"y..") + b"\r\n"
+    assert reader.line() == b"QUIT"
+
+
+def test_a_part_is_not_given_back_and_its_content_falls_at_its_end() -> None:
+    reader = Reader(LINE)
+    reader.start_content(10**9, whole=100)
+    reader.feed(b"x" * 200 + b"\r\n" + b"y" * 200)
+    given = reader.content()
+    assert given == b"x" * 200 + b"\r\n"
+    reader.feed(b"\n" + b"z" * 5_000)
+    assert reader.content() is None
+    assert reader.buffered < 10
+    reader.feed(b"\r\n.\r\nQUIT\r\n")
+    with pytest.raises(ProtocolViolation):
+        reader.content()
     assert reader.line() == b"QUIT"
 
 
