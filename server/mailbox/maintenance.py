@@ -12,6 +12,7 @@ from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.base import metrics
 from server.base.errors import Refused
+from server.base.limits import STRAY_PIECES_SECONDS
 from server.mailbox import queries
 from server.mailbox.create import fill_spares
 from server.mailbox.keys import SEALED_FORM, Keys
@@ -61,7 +62,11 @@ class Rewrapper:
         return len(rows) == REWRAP_KEYS
 
 
-async def collect_content(pool: asyncpg.Pool, unreferenced_seconds: float = UNREFERENCED_SECONDS) -> int:
+async def collect_content(
+    pool: asyncpg.Pool,
+    unreferenced_seconds: float = UNREFERENCED_SECONDS,
+    stray_seconds: float = STRAY_PIECES_SECONDS,
+) -> int:
     """Delete content that nothing has referred to for 24 hours, and large bodies whose message never came."""
     async with connection(pool) as acquired:
         async with acquired.transaction():
@@ -69,7 +74,7 @@ async def collect_content(pool: asyncpg.Pool, unreferenced_seconds: float = UNRE
             owners, contents = [row[0] for row in held], [row[1] for row in held]
             # A statement of its own: its snapshot sees whatever was committed before the rows were held.
             await acquired.fetch(queries.COLLECT, owners, contents)
-        large = await acquired.fetch(queries.COLLECT_LARGE, unreferenced_seconds, COLLECT_ROWS)
+        large = await acquired.fetch(queries.COLLECT_LARGE, stray_seconds, COLLECT_ROWS)
     return len(held) + len(large)
 
 

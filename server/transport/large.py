@@ -12,8 +12,9 @@ import hashlib
 import asyncpg
 
 from crypto.smime.verdict import Verdict
-from server.base.errors import Reason, Refused
-from server.base.limits import SUMMARY_HEADER_BYTES
+from server.base import clock
+from server.base.errors import Reason, Refused, TryLater
+from server.base.limits import LARGE_MESSAGE_SECONDS, SUMMARY_HEADER_BYTES
 from server.mail.passing import Shifted
 from server.mail.summary import summarise
 from server.mailbox.content import LargeBody
@@ -40,6 +41,7 @@ class LargeMessage:
         self._digest = hashlib.sha256()
         self._header_size = 0
         self._size = 0
+        self._until = clock.monotonic() + LARGE_MESSAGE_SECONDS
         owners = {one.route.owner_id: None for one in envelope.local if isinstance(one.route, Route)}
         self._body = LargeBody(pool, list(owners), sealer.edge.salts) if owners else None
         self._outbound = LargeOutbound(pool, envelope, sealer.queue_key, sealer.edge) if envelope.remote else None
@@ -53,6 +55,7 @@ class LargeMessage:
 
     async def add(self, data: bytes) -> None:
         """Raises TryLater; Refused(MALFORMED) when the header is not whole in the first of them."""
+        self._check_time()
         self._understanding.feed(data)
         self._digest.update(data)
         body = memoryview(data)
@@ -68,12 +71,18 @@ class LargeMessage:
         if self._outbound is not None:
             await self._outbound.add(data)
 
+    def _check_time(self) -> None:
+        # Longer than its pieces wait to be collected no message may take.
+        if clock.monotonic() > self._until:
+            raise TryLater(Reason.BUSY, "This message took too long to come.")
+
     def fingerprints(self) -> list[bytes]:
         """Of all that was added."""
         return self._sealer.fingerprints(self.envelope, self._digest.digest())
 
     async def finish(self, fingerprints: list[bytes]) -> tuple[Item, Verdict]:
         """What `Sealer.item` makes of a small message. Raises TryLater, Refused(SIGNATURE_REQUIRED)."""
+        self._check_time()
         envelope, sealer = self.envelope, self._sealer
         understood = self._understanding.finish(sealer.anchors, envelope.received_at)
         verdict = sealer.checked(envelope, understood)

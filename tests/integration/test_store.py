@@ -213,7 +213,7 @@ async def test_orphan_pieces_of_a_large_body_are_collected(world: World) -> None
     with pytest.raises(Refused):
         await mailbox.append(999, message(text="y" * 1_200_000))
     assert await world.admin.fetchval("SELECT count(*) FROM large_body") == 2
-    assert await maintenance.collect_content(world.jobs_pool, unreferenced_seconds=-1) == 1
+    assert await maintenance.collect_content(world.jobs_pool, stray_seconds=-1) == 1
     assert len((await world.texts(PATIENT))[0]) > 1_200_000
 
 
