@@ -24,6 +24,11 @@ class Digested:
         for one in self._hashes.values():
             one.update(octets)
 
+    def take(self, _: int, octets: memoryview) -> bool:
+        """`update` for who gives an offset too and asks whether to go on."""
+        self.update(octets)
+        return True
+
     def digest(self, name: str) -> bytes:
         """The digest by the algorithm of that name ("sha256", "sha384", "sha512")."""
         return self._hashes[name].digest()

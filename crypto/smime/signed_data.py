@@ -56,7 +56,7 @@ class SignedData:
     """What mail found in a message.
 
     `content`: the exact bytes signed, as they stood, in canonical form with CRLF (RFC 8551 §3.1.1), or their digests
-    where they have passed; None when opaque.
+    where they have passed; None when opaque, where it is in `cms`, or its digests where it was (`OpaqueReader`).
     `cms`: the signature, BER or DER. `micalg`: of multipart/signed, lower case, "" if there is none. `at_top`: the
     signature covers the message's whole body rather than a part of it.
     """

@@ -44,29 +44,38 @@ class Element(NamedTuple):
     after: int
 
 
-def element(data: bytes, at: int, end: int) -> Element:
-    """The element at `at`, which must end at or before `end`. Raises `Malformed`."""
+def head(data: bytes, at: int, end: int) -> tuple[int, int | None, int]:
+    """Tag and length (None: indefinite) of the element at `at`, and where its contents start. Raises `Malformed`."""
     if end - at < 2:
         raise Malformed
     tag = data[at]
     length = data[at + 1]
     start = at + 2
+    # X.690 §8.1.2.4: tags from 31 on take more octets; nothing we read has one.
+    if tag & 0x1F == 0x1F:
+        raise Malformed
     if length < _INDEFINITE:
-        stop = start + length
-    elif length == _INDEFINITE:
+        return tag, length, start
+    if length == _INDEFINITE:
         # X.690 §8.1.3.6: only a constructed element has an indefinite length.
         if not tag & CONSTRUCTED:
             raise Malformed
+        return tag, None, start
+    count = length - _INDEFINITE
+    start += count
+    if count > _LENGTH_BYTES or start > end:
+        raise Malformed
+    return tag, int.from_bytes(data[at + 2 : start], "big"), start
+
+
+def element(data: bytes, at: int, end: int) -> Element:
+    """The element at `at`, which must end at or before `end`. Raises `Malformed`."""
+    tag, length, start = head(data, at, end)
+    if length is None:
         stop = _end_of_contents(data, start, end)
         return Element(tag, start, stop, stop + 2)
-    else:
-        count = length - _INDEFINITE
-        start += count
-        if count > _LENGTH_BYTES or start > end:
-            raise Malformed
-        stop = start + int.from_bytes(data[at + 2 : start], "big")
-    # X.690 §8.1.2.4: tags from 31 on take more octets; nothing we read has one.
-    if stop > end or tag & 0x1F == 0x1F:
+    stop = start + length
+    if stop > end:
         raise Malformed
     return Element(tag, start, stop, stop)
 

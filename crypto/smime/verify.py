@@ -105,9 +105,10 @@ def _contents(signed: SignedData) -> Contents:
 def _content(signed: SignedData, contents: Contents) -> bytes | Digested:
     """The one content that is judged: outside for detached, inside for opaque, never both."""
     if signed.kind is Kind.OPAQUE:
-        if contents.content is None:
+        inside = contents.content if signed.content is None else signed.content
+        if inside is None:
             raise _failed(SubReason.NO_CONTENT)
-        return contents.content
+        return inside
     # RFC 8551 §3.5.3.1: the content of a detached signature is absent. One reader would show the text outside,
     # another judge the text inside ("Johnny, you are fired", USENIX Security 2019, class of CMS attacks).
     if contents.content is not None:

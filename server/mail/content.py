@@ -34,6 +34,27 @@ def octets(body: bytes, encoding: str) -> bytes:
     return body
 
 
+class Base64:
+    """`octets` of base64 that passes: `update` gives what is ready, `finish` the rest."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._padded = False
+
+    def update(self, body: bytes) -> bytes:
+        if self._padded:
+            return b""
+        data, padding, _ = body.partition(b"=")
+        self._padded = bool(padding)
+        kept = self._kept + _NOT_BASE64.sub(b"", data)
+        whole = len(kept) - len(kept) % 4
+        self._kept = kept[whole:]
+        return base64.b64decode(kept[:whole])
+
+    def finish(self) -> bytes:
+        return octets(self._kept, "base64")
+
+
 def decode(part: Part, data: bytes, *, whole: bool = True) -> bytes:
     """The octets of a part. `data` is the whole message, or with `whole=False` the body of the part alone."""
     return octets(data[part.body_start : part.body_end] if whole else data, part.encoding)

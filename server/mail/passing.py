@@ -1,18 +1,22 @@
 """A message that is never there whole: its structure, and the octets of it that are asked for after it has passed.
 
-    feed* finish → Message, as `scan` gives it of the whole; `kept` answers slices, `digests` what is signed
+    feed* finish → Message, as `scan` gives it of the whole; `kept` answers slices, `passed` what was signed
 
-Kept are: the top header, headers of messages inside, the beginning of each text, signatures, and the head of what may
-be an opaque signature. Memory: what a Scanner keeps, and `KEPT` octets.
+Kept are: the top header, headers of messages inside, the beginning of each text, and signatures; what is signed is
+digested, within an opaque signature too. Memory: what a Scanner keeps, `KEPT` octets, and an OpaqueReader.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import Enum, auto
 from typing import NamedTuple
 
 from crypto.smime.digested import Digested
+from crypto.smime.opaque import OpaqueReader
 from server.base.limits import MIB, MIME_HEADER_BYTES, PREVIEW_OCTETS
-from server.mail import signed
+from server.mail import content, signed
+from server.mail.entity import IDENTITY
 from server.mail.scan import Scanner
 from server.mail.structure import Finding, Message, Octets, Part
 
@@ -54,18 +58,47 @@ class Shifted:
         return self._data[start - self._delta : place.stop - self._delta]
 
 
+class _Opening:
+    """An opaque signature that passes, in its transfer encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        self._decoder = content.Base64() if encoding == "base64" else None
+        self._reader = OpaqueReader()
+
+    def take(self, _: int, octets: memoryview) -> bool:
+        self._reader.update(octets if self._decoder is None else self._decoder.update(bytes(octets)))
+        return True
+
+    def finish(self) -> tuple[bytes, Digested | None] | None:
+        """None: there was too much of it."""
+        if self._decoder is not None:
+            self._reader.update(self._decoder.finish())
+        return None if self._reader.too_large else self._reader.finish()
+
+
+class _Area(Enum):
+    """Octets of a part."""
+
+    HEADER = auto()
+    BODY = auto()
+    WHOLE = auto()
+
+
 class _Want(NamedTuple):
-    """Octets to be kept: at most `most` of the header of a part, or of its body."""
+    """Who takes octets of a part, at most `most`: a function of where they begin and of the next of them, which says
+    whether to go on."""
 
     part: Part
-    header: bool
+    area: _Area
     most: int
+    take: Callable[[int, memoryview], bool]
 
     @property
-    def area(self) -> tuple[int, int]:
+    def place(self) -> tuple[int, int]:
         """Where they begin and end, as far as that is known."""
         part = self.part
-        start, end = (part.header_start, part.body_start) if self.header else (part.body_start, part.body_end)
+        start = part.body_start if self.area is _Area.BODY else part.header_start
+        end = part.body_start if self.area is _Area.HEADER else part.body_end
         return start, min(end or _NOWHERE, start + self.most)
 
 
@@ -75,9 +108,10 @@ class PassingScanner(Scanner):
     def __init__(self) -> None:
         super().__init__()
         self.kept = Kept()
-        self.digests: dict[int, Digested] = {}  # of what a multipart/signed covers, by where it begins
-        self._digested: Part | None = None  # the part whose digest is being made
-        self._wants = [_Want(self._root, True, KEPT)]
+        self._digests: dict[int, Digested] = {}
+        self._digested: Part | None = None  # the part whose digest was begun last
+        self._opening: tuple[Part, _Opening] | None = None
+        self._wants = [_Want(self._root, _Area.HEADER, KEPT, self.kept.add)]
 
     @property
     def header_size(self) -> int:
@@ -90,39 +124,60 @@ class PassingScanner(Scanner):
         message.findings = tuple(sorted(self._findings))
         return message
 
+    def passed(self) -> signed.Passed:
+        """What was signed; after `finish`."""
+        opaque = {}
+        if self._opening is not None:
+            part, opening = self._opening
+            if (found := opening.finish()) is not None:
+                opaque[part.body_start] = found
+        return signed.Passed(self._digests, opaque)
+
     def _start(self, part: Part) -> None:
         super()._start(part)
         holder = self._open[-2]
         if holder.message is part:
-            self._wants.append(_Want(part, True, MIME_HEADER_BYTES))
+            self._wants.append(_Want(part, _Area.HEADER, MIME_HEADER_BYTES, self._keep_header))
         # RFC 1847 §2.1: the first part is what is signed. One at a time: the outermost is the one that is judged.
-        elif holder.subtype == "signed" and holder.children[0] is part and self._digested is None:
+        elif holder.subtype == "signed" and holder.children[0] is part and not self._is_digesting:
             self._digested = part
-            self.digests[part.header_start] = Digested()
+            digested = self._digests[part.header_start] = Digested()
+            self._wants.append(_Want(part, _Area.WHOLE, _NOWHERE, digested.take))
+
+    @property
+    def _is_digesting(self) -> bool:
+        return self._digested is not None and not self._digested.body_end
 
     def _describe(self, part: Part, block: bytes) -> None:
         super()._describe(part, block)
         # A multipart that turns out to have no parts is a text.
         if part.type in ("text", "multipart"):
-            self._wants.append(_Want(part, False, PREVIEW_OCTETS))
+            self._wants.append(_Want(part, _Area.BODY, PREVIEW_OCTETS, self.kept.add))
         elif most := signed.needed(part):
-            self._wants.append(_Want(part, False, most))
+            self._wants.append(_Want(part, _Area.BODY, most, self.kept.add))
+            if self._opening is None and self._is_openable(part):
+                opening = _Opening(part.encoding)
+                self._opening = part, opening
+                self._wants.append(_Want(part, _Area.BODY, _NOWHERE, opening.take))
+
+    def _is_openable(self, part: Part) -> bool:
+        # A message inside has its own signatures (server.mail.signed).
+        inside = any(one.message is not None for one in self._open)
+        return signed.may_be_opaque(part) and part.encoding in (*IDENTITY, "base64") and not inside
+
+    def _keep_header(self, start: int, octets: memoryview) -> bool:
+        kept = self.kept.add(start, octets)
+        if not kept:
+            self._findings.add(Finding.HEADER_TOO_LARGE)
+        return kept
 
     def _pass(self, octets: int) -> None:
         base, end = self._base, self._base + octets
+        waiting = []
         with memoryview(self._data) as view:
-            if self._digested is not None:
-                start, stop = self._digested.header_start, self._digested.body_end or _NOWHERE
-                self.digests[start].update(view[max(start, base) - base : max(0, min(stop, end) - base)])
-                if stop <= end:
-                    self._digested = None
-            waiting = []
             for want in self._wants:
-                start, stop = want.area
+                start, stop = want.place
                 here = view[max(start, base) - base : max(0, min(stop, end) - base)]
-                if here and not self.kept.add(start, here):
-                    if want.header:
-                        self._findings.add(Finding.HEADER_TOO_LARGE)
-                elif stop > end:
+                if (not here or want.take(start, here)) and stop > end:
                     waiting.append(want)
-            self._wants = waiting
+        self._wants = waiting

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crypto.smime.digested import Digested
 from crypto.smime.signed_data import DETACHED_BYTES
@@ -17,6 +18,7 @@ _SIGNATURES = frozenset({"pkcs7-signature", "x-pkcs7-signature"})
 _CMS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 # RFC 5652 §5.1: id-signedData, as DER stands at the head of a ContentInfo.
 _SIGNED_DATA_OID = bytes.fromhex("06092a864886f70d010702")
+_SIGNED_DATA = "signed-data"
 _HEAD = 32  # octets in which the content type of a ContentInfo stands
 
 
@@ -25,11 +27,11 @@ class Signed:
     """A signature and what it covers.
 
     `kind`: "detached" (multipart/signed) or "opaque" (application/pkcs7-mime). `content`: the exact octets signed as
-    they stand in the message, or their digests where they have passed; None when opaque. `cms`: the CMS object without
-    transfer encoding. `micalg`: lower case, "" when opaque or not given. `at_top`: it covers the whole body. `path`:
-    number of the signed part. `outside`: a leaf of the message stands outside of what is signed. `several`: there is
-    another signature beside this one. `ambiguous`: findings by which another reader may see another content than what
-    is signed. `cut`: some of it has passed and was not kept, so that it cannot be judged.
+    they stand in the message, or their digests where they have passed; None when they are in `cms`. `cms`: the CMS
+    object without transfer encoding. `micalg`: lower case, "" when opaque or not given. `at_top`: it covers the whole
+    body. `path`: number of the signed part. `outside`: a leaf of the message stands outside of what is signed.
+    `several`: there is another signature beside this one. `ambiguous`: findings by which another reader may see another
+    content than what is signed. `cut`: some of it has passed and was not kept, so that it cannot be judged.
     """
 
     kind: str
@@ -44,10 +46,18 @@ class Signed:
     cut: bool = False
 
 
-def signed_data(message: Message, data: Octets, digests: Mapping[int, Digested] | None = None) -> Signed | None:
+class Passed(NamedTuple):
+    """What was signed in a message that is no longer there: digests of what each multipart/signed covers, by where that
+    begins; of an opaque signature what `OpaqueReader` gives, by where its body begins."""
+
+    digests: Mapping[int, Digested]
+    opaque: Mapping[int, tuple[bytes, Digested | None]]
+
+
+def signed_data(message: Message, data: Octets, passed: Passed | None = None) -> Signed | None:
     """The outermost signature of a message, the first of several; None for none.
 
-    `data`: the whole message, or what was kept of it; then `digests` of what was signed, by where that begins.
+    `data`: the whole message, or what was kept of it when it `passed`.
     """
     found = _signed_parts(message.root, data)
     if not found:
@@ -57,14 +67,18 @@ def signed_data(message: Message, data: Octets, digests: Mapping[int, Digested] 
     ambiguous = tuple(finding for finding in message.findings if finding in AMBIGUOUS)
     several = len(found) > 1
     if part.type != "multipart":
-        raw = data[part.body_start : part.body_end]
-        cms, cut = content.octets(raw, part.encoding), len(raw) < part.size
-        return Signed("opaque", None, cms, "", top, part.path or "1", not top, several, ambiguous, cut)
+        opaque: tuple[bytes, Digested | None] | None
+        if passed is None:
+            opaque = content.octets(data[part.body_start : part.body_end], part.encoding), None
+        else:
+            opaque = passed.opaque.get(part.body_start)
+        (cms, inside), cut = opaque or (b"", None), opaque is None
+        return Signed("opaque", inside, cms, "", top, part.path or "1", not top, several, ambiguous, cut)
     signed, signature, *more = part.children
     # RFC 8551 §3.5.3.1, RFC 1847 §2.1: from the header of the first part up to the line end before its delimiter, which
     # is the delimiter's.
     start = signed.header_start
-    octets = data[start : signed.body_end] if digests is None else digests.get(start)
+    octets = data[start : signed.body_end] if passed is None else passed.digests.get(start)
     micalg = (parameters.get(part.params, "micalg") or "").lower()
     raw = data[signature.body_start : signature.body_end]
     cms, cut = content.octets(raw, signature.encoding), octets is None or len(raw) < signature.size
@@ -73,10 +87,19 @@ def signed_data(message: Message, data: Octets, digests: Mapping[int, Digested] 
 
 
 def needed(part: Part) -> int:
-    """How much of the body of a part `signed_data` may ask for."""
+    """How much of the body of a part `signed_data` asks for when the message passes."""
     if part.type != "application":
         return 0
     return 2 * DETACHED_BYTES if part.subtype in _SIGNATURES else 2 * _HEAD if part.subtype in _CMS else 0
+
+
+def may_be_opaque(part: Part) -> bool:
+    """Whether a part says so or leaves it open (RFC 8551 §3.2.2: smime-type is optional)."""
+    return (
+        part.type == "application"
+        and part.subtype in _CMS
+        and (parameters.get(part.params, "smime-type") or _SIGNED_DATA).lower() == _SIGNED_DATA
+    )
 
 
 def _signed_parts(root: Part, data: Octets) -> list[Part]:
@@ -101,11 +124,10 @@ def _is_detached(part: Part) -> bool:
 
 
 def _is_opaque(part: Part, data: Octets) -> bool:
-    if part.type != "application" or part.subtype not in _CMS:
+    if not may_be_opaque(part):
         return False
-    smime_type = (parameters.get(part.params, "smime-type") or "").lower()
-    if smime_type:
-        return smime_type == "signed-data"
-    # RFC 8551 §3.2.2: smime-type is optional; the object itself says what it is.
+    if parameters.get(part.params, "smime-type"):
+        return True
+    # The object itself says what it is.
     head = data[part.body_start : min(part.body_end, part.body_start + 2 * _HEAD)]
     return _SIGNED_DATA_OID in content.octets(head, part.encoding)[:_HEAD]

@@ -67,7 +67,7 @@ class Understanding:
     def finish(self, anchors: TrustAnchors | None, now: datetime) -> Understood:
         message = self._scanner.finish()
         kept = self._scanner.kept
-        return _understood(message, kept, signed_data(message, kept, self._scanner.digests), anchors, now)
+        return _understood(message, kept, signed_data(message, kept, self._scanner.passed()), anchors, now)
 
 
 def understand(data: bytes, anchors: TrustAnchors | None, now: datetime) -> Understood:

@@ -1,7 +1,8 @@
 """Any bytes as the signature of a message.
 
 Invariant: `verify` gives a verdict and raises nothing; it is PASSED only for the content that the seeds' signer signed,
-with that signer's certificate; the verdict survives storage; and `enclosed_content` gives what was judged or says no.
+with that signer's certificate; the verdict survives storage; it is the same where an opaque signature passes, however
+it is cut; and `enclosed_content` gives what was judged or says no.
 The seeds are signatures of `ENTITY` under `cms_root.crt`, whose keys exist no more.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from crypto.errors import CryptoError
 from crypto.smime.anchors import TrustAnchors
+from crypto.smime.opaque import OpaqueReader
 from crypto.smime.signed_data import Kind, SignedData, enclosed_content
 from crypto.smime.verdict import Status, Verdict
 from crypto.smime.verify import verify
@@ -35,6 +37,12 @@ def fuzz(data: bytes) -> None:
             assert verdict.signer is not None
             assert (verdict.signer.addresses, verdict.signer.rpps) == ((DOCTOR,), "10000000017")
             assert (found.content if found.kind is Kind.DETACHED else enclosed_content(data)) == ENTITY
+    for step in (1, 7, max(1, len(data))):
+        passed = OpaqueReader()
+        for start in range(0, len(data), step):
+            passed.update(data[start : start + step])
+        cms, content = passed.finish()
+        assert verify(SignedData(Kind.OPAQUE, content, cms), [DOCTOR], ANCHORS, NOON) == verdict
     try:
         enclosed_content(data)
     except CryptoError:

@@ -1,13 +1,17 @@
-"""Invariant: any bytes give a message, the same whole and in pieces; its offsets are in order and inside of the bytes;
-its summary survives storing, every section that it has can be found, and no IMAP form holds a bare line end.
+"""Invariant: any bytes give a message, the same whole, in pieces, and where it passes and is never there whole; its
+offsets are in order and inside of the bytes; its summary survives storing, every section that it has can be found, and
+no IMAP form holds a bare line end.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 
+from crypto.smime.digested import Digested
 from server.base.limits import MIME_DEPTH, MIME_PARTS
 from server.mail import content
+from server.mail.passing import PassingScanner
 from server.mail.scan import Message, Part, Scanner, scan
 from server.mail.signed import signed_data
 from server.mail.summary import Summary, section, summarise
@@ -23,6 +27,24 @@ def in_pieces(data: bytes, size: int) -> Message:
     for at in range(0, len(data), size):
         scanner.feed(data[at : at + size])
     return scanner.finish()
+
+
+def in_passing(data: bytes, message: Message) -> None:
+    """The same of a message that is never there whole."""
+    scanner = PassingScanner()
+    for at in range(0, len(data), 5_003):
+        scanner.feed(data[at : at + 5_003])
+    assert scanner.finish() == message
+    assert summarise(message, scanner.kept) == summarise(message, data)
+    assert strip(message, scanner.kept, "mail.example") == strip(message, data, "mail.example")
+    found, expected = signed_data(message, scanner.kept, scanner.passed()), signed_data(message, data)
+    assert (found is None) == (expected is None)
+    if found is None or expected is None or found.cut or expected.kind == "opaque":
+        return
+    assert found.cms == expected.cms
+    assert isinstance(found.content, Digested)
+    assert isinstance(expected.content, bytes)
+    assert found.content.digest("sha512") == hashlib.sha512(expected.content).digest()
 
 
 def check_part(part: Part, depth: int) -> None:
@@ -59,6 +81,7 @@ def fuzz(data: bytes) -> None:
     for size in PIECES:
         if size * 1_024 > len(data):  # byte by byte only what is small
             assert in_pieces(data, size) == message
+    in_passing(data, message)
     assert message.size == len(data) == message.root.body_end
     check_part(message.root, 0)
     parts = list(message.parts())
@@ -76,7 +99,7 @@ def fuzz(data: bytes) -> None:
         assert section(summary, row.path) == (row.body_start, row.body_end)
         assert section(message, f"{row.path}.MIME") == (row.header_start, row.body_start)
     found = signed_data(message, data)
-    assert found is None or found.content is None or found.content in data
+    assert found is None or not isinstance(found.content, bytes) or found.content in data
     header = strip(message, data, "mail.example")
     trace = b"Received: by mail.example\r\n" + header
     moved = message.shifted(len(trace) - message.root.body_start, trace)

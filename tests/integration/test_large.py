@@ -221,10 +221,21 @@ async def test_a_message_that_takes_too_long_is_given_up_before_its_pieces_are(
     assert (await client.getreply())[0] == r.BUSY.code
 
 
-async def test_an_opaque_signature_past_the_memory_is_told_as_not_judged(
+async def test_an_opaque_signature_is_judged_too(world: World, submission: Post, doctor: Issued) -> None:
+    client = await submission.client(DOCTOR)
+    sent = signed(doctor, 5, sign_opaque)
+    await client.sendmail(DOCTOR, [PHARMACY], sent)
+    verdict = (await summary_of(world, PHARMACY)).verdict
+    assert (verdict["status"], verdict["covers"]) == ("passed", "whole")
+
+
+async def test_an_octet_changed_inside_an_opaque_signature_is_seen(
     world: World, submission: Post, doctor: Issued
 ) -> None:
     client = await submission.client(DOCTOR)
-    await client.sendmail(DOCTOR, [PHARMACY], signed(doctor, 3, sign_opaque))
+    sent = bytearray(signed(doctor, 3, sign_opaque))
+    place = sent.index(b"\r\n", 2_000_000) + 10
+    sent[place] = ord("A") if sent[place] != ord("A") else ord("B")
+    await client.sendmail(DOCTOR, [PHARMACY], bytes(sent))
     verdict = (await summary_of(world, PHARMACY)).verdict
-    assert (verdict["status"], verdict["reason"]) == ("indeterminate", "too-large")
+    assert (verdict["status"], verdict["reason"]) == ("failed", "tampered")
