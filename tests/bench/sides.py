@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -32,11 +32,11 @@ OVERHEAD = 2_900  # headers, boundaries and the signature with its certificate
 
 
 @contextlib.contextmanager
-def ours() -> Iterator[Target]:
+def ours(sizes: Sequence[int] = SIZES, users: int = USERS) -> Iterator[Target]:
     """A Caducée of its own on free ports, with users whose certificates it trusts; fsync, TLS and verification on."""
     with tempfile.TemporaryDirectory(prefix="caducee-bench-") as place:
         served = Served(Path(place) / "home")
-        addresses = [f"u{n}@{DOMAIN}" for n in range(USERS)]
+        addresses = [f"u{n}@{DOMAIN}" for n in range(users)]
         served.make([[address, "PER", f"Essai {n}", "", "", ""] for n, address in enumerate(addresses)])
         served.start()
         assert served.process is not None
@@ -47,7 +47,7 @@ def ours() -> Iterator[Target]:
             [(address, served.passwords[address], address) for address in addresses],
             [served.process.pid],
         )
-        target.messages = {size: [signed(served.home, address, size) for address in addresses] for size in SIZES}
+        target.messages = {size: [signed(served.home, address, size) for address in addresses] for size in sizes}
         try:
             yield target
         finally:

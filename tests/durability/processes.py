@@ -51,6 +51,12 @@ def kind_of(command: str) -> str:
     return "other"
 
 
+def memory(pid: int, what: str) -> int:
+    """KiB of a line in /proc/<pid>/status: VmRSS now, VmHWM the most there was."""
+    lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+
 def kill(pid: int) -> None:
     """SIGKILL, as the kernel's memory killer or a power cut would."""
     try:

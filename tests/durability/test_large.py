@@ -13,7 +13,7 @@ import pytest
 from crypto.pki import development
 from crypto.smime.sign import sign_detached
 from server.base import clock
-from tests.durability.processes import kill, kind_of, tree
+from tests.durability.processes import kill, kind_of, memory, tree
 from tests.serving import DOCTOR, PHARMACY, START_SECONDS, Served, caducee
 
 MEGABYTE = 1_000_000
@@ -40,12 +40,6 @@ def served() -> Iterator[Served]:
 def processes(served: Served, kind: str) -> list[int]:
     assert served.process is not None
     return [pid for pid, command in tree(served.process.pid).items() if kind_of(command) == kind]
-
-
-def memory(pid: int, what: str) -> int:
-    """KiB of a line in /proc/<pid>/status: VmRSS now, VmHWM the most there was."""
-    lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
 def message(number: int, size: int) -> bytes:
