@@ -111,7 +111,7 @@ class Content:
                 raise TryLater(Reason.BUSY, "Too much mail in flight.")
             self._large = await self._acceptor.begin(await self._judged(data))
         self._policy.size(*self._asked, self.octets)
-        await self._large.add(data)
+        await self._acceptor.add(self._large, data)
 
     async def _judged(self, data: bytes) -> Envelope:
         """The envelope, where policy lets the message with this beginning in."""

@@ -2,7 +2,7 @@
 
     envelope, bytes → understood once → sealed to each recipient → one transaction → answer
 
-Past 1 MiB the bytes are taken while they come: `begin`, `LargeMessage.add`, `end`.
+Past 1 MiB the bytes are taken while they come: `begin`, `add`, `end`.
 
 Invariants:
 - `accept` returns only after COMMIT, and then every recipient has a row, a queue entry, or a DSN to a local sender.
@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -109,36 +110,47 @@ class Acceptor:
         Raises Refused: SIGNATURE_REQUIRED, UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater: STORE_AWAY, STORE_FULL, BUSY,
         SHUTTING_DOWN.
         """
-        if len(data) > LARGE_BODY:
-            large = await self.begin(envelope)
-            for start in range(0, len(data), PIECE):
-                await large.add(data[start : start + PIECE])
-            return await self.end(large)
-        return await self._counted(envelope, self._accept(envelope, data), data)
+        if len(data) <= LARGE_BODY:
+            with self._refusals_told(envelope, data):
+                return self._taken(envelope, await self._accept(envelope, data))
+        large = await self.begin(envelope)
+        for start in range(0, len(data), PIECE):
+            await self.add(large, data[start : start + PIECE])
+        return await self.end(large)
 
     async def begin(self, envelope: Envelope) -> LargeMessage:
-        """A message past 1 MiB whose bytes are still to come: `add` them to it, then `end`. Raises TryLater."""
-        large = LargeMessage(self._pool, self._sealer, envelope, await self._learn(envelope))
-        await large.begin()
+        """A message past 1 MiB whose bytes are still to come: `add` them, then `end`. Raises TryLater."""
+        with self._refusals_told(envelope):
+            large = LargeMessage(self._pool, self._sealer, envelope, await self._learn(envelope))
+            await large.begin()
         return large
+
+    async def add(self, large: LargeMessage, data: bytes) -> None:
+        """More of it, the whole top header with the first. Raises TryLater, Refused(MALFORMED)."""
+        with self._refusals_told(large.envelope, large.top):
+            await large.add(data)
 
     async def end(self, large: LargeMessage) -> Accepted:
         """Take responsibility for all that was added. Raises as `accept`."""
-        return await self._counted(large.envelope, self._end(large), large.top)
+        with self._refusals_told(large.envelope, large.top):
+            return self._taken(large.envelope, await self._end(large))
 
-    async def _counted(self, envelope: Envelope, accepting: Awaitable[Accepted], top: bytes) -> Accepted:
-        try:
-            accepted = await accepting
-        except CaduceeError as error:
-            metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
-            if isinstance(error, Refused):
-                self._note(envelope, top, error)
-            raise
+    def _taken(self, envelope: Envelope, accepted: Accepted) -> Accepted:
         metrics.MESSAGES.labels(envelope.source.kind, "repeated" if accepted.repeated else "accepted").inc()
         if not accepted.repeated:
             self._volume.accepted(envelope)
             carried.count(envelope, self._patient_domains)
         return accepted
+
+    @contextmanager
+    def _refusals_told(self, envelope: Envelope, top: bytes = b"") -> Iterator[None]:
+        try:
+            yield
+        except CaduceeError as error:
+            metrics.MESSAGES.labels(envelope.source.kind, error.reason).inc()
+            if isinstance(error, Refused):
+                self._note(envelope, top, error)
+            raise
 
     def _note(self, envelope: Envelope, top: bytes, refusal: Refused) -> None:
         source, message_id = envelope.source, bare_id(first(top, "message-id") or "")
