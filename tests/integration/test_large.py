@@ -16,6 +16,7 @@ from crypto.pki.issue import Issued
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.sign import sign_detached, sign_opaque
 from server.base import clock
+from server.base.limits import LARGE_MESSAGE_SECONDS, STRAY_PIECES_SECONDS
 from server.base.settings import Transport
 from server.mail.summary import Summary
 from server.mailbox import maintenance
@@ -210,15 +211,12 @@ async def test_trouble_in_the_middle_is_told_at_the_end(world: World, submission
 async def test_a_message_that_takes_too_long_is_given_up_before_its_pieces_are(
     world: World, submission: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert LARGE_MESSAGE_SECONDS < STRAY_PIECES_SECONDS
+    monkeypatch.setattr("server.transport.large.LARGE_MESSAGE_SECONDS", -1)
     client = await submission.client(DOCTOR)
-    data = large(6)
-    await begin(client, data, 3_000_000)
-    while await pieces(world) == 0:
-        await asyncio.sleep(0.02)
-    now = clock.monotonic()
-    monkeypatch.setattr("server.transport.large.clock.monotonic", lambda: now + 3 * 3600)
-    await asyncio.to_thread(client.smtp.send, data[3_000_000:] + b".\r\n")
-    assert (await client.getreply())[0] == r.BUSY.code
+    with pytest.raises(smtplib.SMTPDataError) as error:
+        await client.sendmail(DOCTOR, [PHARMACY], large())
+    assert error.value.smtp_code == r.BUSY.code
 
 
 async def test_an_opaque_signature_is_judged_too(world: World, submission: Post, doctor: Issued) -> None:
