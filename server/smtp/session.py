@@ -29,8 +29,9 @@ AUTH_EXTENSION: Final = "AUTH"
 REQUIRETLS_EXTENSION: Final = "REQUIRETLS"
 FUTURERELEASE_EXTENSION: Final = f"FUTURERELEASE {limits.SMTP_HOLD_SECONDS}"
 
-# RFC 5321 §4.1.3, loosely: what a client calls itself goes into Received, so nothing that could end a comment there.
-_HOST = re.compile(r"[\w.:\[\]-]{1,255}")
+# RFC 5321 §4.1.2, §4.1.3, loosely (a computer's own name is no domain): it goes into Received, so nothing that could
+# end a comment there.
+_HOST = re.compile(r"(?=.{1,255}\Z)(?:[\w-]+(?:\.[\w-]+)*\.?|\[[\w.:%-]+\])")
 
 
 class Session(Transfer):
