@@ -93,7 +93,7 @@ class Mailboxes:
             raise Refused(Reason.SENDER_NOT_YOURS, "no")
 
     async def recipients(
-        self, who: object, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0
+        self, who: object, addresses: Sequence[str], *, reverse_path: str = "", size: int = 0, asking: bool = False
     ) -> list[Answer]:
         return [self.recipient(address) for address in addresses]
 
