@@ -166,7 +166,8 @@ class Settler:
             if isinstance(sender.route, Route):
                 told.append((sender.route.owner_id, sender.folder_id))
         if notices:
-            await place(connection, notices)
+            # Past a mailbox that is locked: its notification waits in the local queue, and nobody waits with it.
+            await place(connection, notices, skipping=True)
         return told
 
     def _status(self, one: Tried, end: str) -> RecipientStatus | None:

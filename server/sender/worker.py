@@ -34,7 +34,7 @@ from server.sender.dialogue import Outcome, refused
 from server.sender.keys import DayKeys
 from server.sender.lane import BACKLOG, REUSED, Lane, Unreachable
 from server.sender.ledger import Ledger
-from server.sender.link import RECIPIENTS, Link, Stale
+from server.sender.link import RECIPIENTS, Link, LinkLost, Stale
 from server.sender.mx import Exchangers
 from server.sender.settle import Settler, Tried
 from server.sender.work import Content, Due, Message, Work, open_message, transaction
@@ -302,6 +302,8 @@ class Sender:
         self._held.difference_update((work.queue_id, due.number) for due in work.due)
 
     async def _open_link(self, domain: str, host: str, address: str) -> Link:
+        if not self._trust.lists(domain):
+            raise LinkLost("the domain is not in the trust space", "4.7.5")
         settings = self._context.settings
         return await Link.open(
             host,
@@ -315,8 +317,6 @@ class Sender:
 
     def _why_not(self, domain: str, path: Sequence[bytes]) -> str | None:
         peer = self._trust.peer(path)
-        if not self._trust.lists(domain):
-            return "the domain is not in the trust space"
         if not self._trust.may_speak_for(peer.subject, domain):
             return f"the certificate's subject is not listed for the domain: {peer.text}"
         objection = self._trust.met(peer, clock.now())

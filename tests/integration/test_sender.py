@@ -19,6 +19,7 @@ from server.mailbox.check import check
 from server.sender.lane import CONNECTIONS
 from server.sender.settle import Settled, Settler
 from server.transport.envelope import Notify, Returned
+from server.transport.local_queue import LocalQueue
 from tests.dying_peer import Manner, Point, Script
 from tests.store_world import DOCTOR, World, message
 from tests.way_out import WayOut, domain, way_out
@@ -256,6 +257,36 @@ async def test_two_workers_share_the_queue_and_send_each_message_once(out: WayOu
         contents = Counter(out.peers[one].accepted)
         assert (len(contents), set(contents.values())) == (150, {1})
     assert [one["repeated"] for one in await out.trail()] == [False] * 300
+
+
+async def test_a_writer_whose_mailbox_is_locked_holds_up_nobody(out: WayOut) -> None:
+    """His notification waits in the local queue; what he and others sent is settled."""
+    where = out.peer(1, Script(Point.RCPT, Manner.PERMANENT))
+    other = await out.world.database.connect()
+    lock = other.transaction()
+    await lock.start()
+    await other.execute("SELECT * FROM folder_state WHERE owner_id = $1 FOR UPDATE", out.world.owners[DOCTOR])
+    await out.write(where)
+    await out.start()
+    await out.empty()
+    assert await out.world.texts(DOCTOR) == []
+    await lock.rollback()
+    await other.close()
+    world = out.world
+    assert await LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings).deliver() == 1
+    (notice,) = await world.texts(DOCTOR)
+    assert status(notice)[1]["Action"] == "failed"
+
+
+async def test_a_domain_that_left_the_trust_space_is_not_even_called(out: WayOut) -> None:
+    where = out.peer(1)
+    trust = out.settings.trust.model_copy(update={"members": {}})
+    out.settings = out.settings.model_copy(update={"trust": trust})
+    await out.write(where)
+    await out.start()
+    (row,) = await out.rows_are(lambda rows: rows[0]["last_status"])
+    assert (row["last_status"], row["last_reply"]) == ("4.7.5", "the domain is not in the trust space")
+    assert out.peers[where].connections == []
 
 
 # What is left after a worker died
