@@ -153,10 +153,10 @@ def operators(
     domains = [ONE, TWO, THREE]
     strangers = strangers or {}
     with (
-        contextlib.ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix="caducee-operators-") as folder,
         dns_in_a_thread(zones(domains)) as dns,
         ThreadPoolExecutor(2) as threads,
+        contextlib.ExitStack() as stack,  # the first to end: the folder is theirs until then
     ):
         port = free_port([HOSTS[domain] for domain in domains])
         third = None

@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from server.base import clock
 from server.base.log import Pseudonyms
@@ -141,41 +139,34 @@ def _show(
 
 
 def _print(rows: list[Listed], counts: dict[str, int], *, whole: bool) -> None:
+    """Three lines a recipient, as narrow as a terminal of 80 columns: pseudonyms are long."""
     now = clock.now()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("id", "age", "KB", "from", "to", "state", "tries", "next", "last reply"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("age", "KB", "tries") else "left")
     for row in rows:
-        table.add_row(
-            row.id if whole else row.id[:SHORT],
-            _span(now, row.queued_at),
-            f"{row.size / 1_000:,.0f}",
-            row.sender or "<>",
-            row.recipient,
-            _state(row),
-            str(row.attempts),
-            "" if row.state in ("held", "trying") else _span(row.next_attempt, now),
-            escape(f"{row.last_status} {row.last_reply}".strip()),
-        )
-    out.print(table, soft_wrap=False)
+        name = row.id if whole else row.id[:SHORT]
+        out.print(f"[bold]{name}[/]  {_span(now, row.queued_at)} old, {row.size / 1_000:,.0f} KB, {_state(row, now)}")
+        out.print(f"    {row.sender or '<>'} → {row.recipient}", markup=False)
+        if row.last_status:
+            out.print(f"    {row.last_status} {row.last_reply}", markup=False)
     total = sum(counts.values())
     more = f"; {total - len(rows)} more are not shown (--limit)" if total > len(rows) else ""
     out.print(f"{total} recipients: {', '.join(f'{count} {state}' for state, count in sorted(counts.items()))}{more}.")
 
 
-def _state(row: Listed) -> str:
+def _state(row: Listed, now: datetime) -> str:
+    tries = f", tried {row.attempts} times" if row.attempts else ""
+    when = "" if row.state in ("held", "trying") else f", next {_span(row.next_attempt, now, 'in ')}"
     wish = {"try": ", to be tried now", "return": ", to be given back"}.get(row.wish, "")
-    return row.state + wish + (" (may have arrived)" if row.unsure else "")
+    return row.state + tries + (" and may have arrived" if row.unsure else "") + (wish or when)
 
 
-def _span(late: datetime, early: datetime) -> str:
-    """ "now", "5 min", "3 h", "2 d"."""
+def _span(late: datetime, early: datetime, before: str = "") -> str:
+    """Like "5 min", "3 h", "2 d", with a word before it; of less than a minute "now" where there is such a word."""
     minutes = (late - early).total_seconds() / 60
     if minutes < 1:
-        return "now"
+        return "now" if before else "1 min"
     if minutes < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1_440:.0f} d"
+        return f"{before}{minutes:.0f} min"
+    return before + (f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1_440:.0f} d")
 
 
 def _give(
