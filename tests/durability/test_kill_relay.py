@@ -114,7 +114,7 @@ async def trail(side: Served) -> Trail:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(
     ("messages", "pause"),
-    [pytest.param(150, 0.6, id="short"), pytest.param(10_000, 1.5, id="full", marks=pytest.mark.soak)],
+    [pytest.param(150, 0.6, id="short"), pytest.param(10_000, 2.5, id="full", marks=pytest.mark.soak)],
 )
 def test_a_kill_on_either_side_loses_and_doubles_nothing(messages: int, pause: float) -> None:
     with operators() as space:
