@@ -57,12 +57,12 @@ UPDATE queue_recipient r
 MESSAGE = """
 SELECT m.key_id, m.key, m.owner_id, m.trace_id, m.size, m.envelope,
        substr(coalesce(m.body, (SELECT p.data FROM queue_piece p WHERE p.queue_id = m.queue_id AND p.number = 0)),
-              1, $2) AS part,
+              1, $2) AS part, m.body IS NULL AS in_pieces,
        ARRAY(SELECT r.number FROM queue_recipient r
               WHERE r.queue_id = m.queue_id AND r.leased_by = $3 AND r.state = 'waiting') AS leased
   FROM queue_message m WHERE m.queue_id = $1
 """
-# More of a body: of its piece $2, which is 0 where it lies in its row, $4 octets behind the first $3.
+# More of a body: $4 octets behind the first $3, of its piece $2 or of all of it where it lies in its row.
 PART = """
 SELECT substr(coalesce(m.body, (SELECT p.data FROM queue_piece p WHERE p.queue_id = m.queue_id AND p.number = $2)),
               $3 + 1, $4)

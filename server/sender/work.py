@@ -102,13 +102,14 @@ async def open_message(
     reader = BodyReader(key, queue_id, salts, row["size"])
     first = reader.update(bytes(row["part"] or b""))
     message = Message(envelope, top_header(first), row["size"], row["owner_id"], row["trace_id"])
-    return message, Content(first, reader, _parts(pool, queue_id, part, blob.sealed_size(row["size"]))), row["leased"]
+    rest = range(part, blob.sealed_size(row["size"]), PART)
+    return message, Content(first, reader, _parts(pool, queue_id, rest, row["in_pieces"])), row["leased"]
 
 
-async def _parts(pool: asyncpg.Pool, queue_id: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+async def _parts(pool: asyncpg.Pool, queue_id: bytes, offsets: range, in_pieces: bool) -> AsyncIterator[bytes]:
     """What follows the first part of a blob; no connection is held between two."""
-    for offset in range(start, end, PART):
-        number, within = divmod(offset, PIECE)
+    for offset in offsets:
+        number, within = divmod(offset, PIECE) if in_pieces else (0, offset)
         async with connection(pool) as acquired:
             part = await acquired.fetchval(queries.PART, queue_id, number, within, PART)
         yield bytes(part or b"")

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from server.base import clock
+from server.base.limits import MIB
 from server.mailbox.check import check
 from server.sender.lane import CONNECTIONS
 from server.sender.settle import Settled, Settler
+from server.sender.work import PART
 from server.transport.envelope import Notify, Returned
 from server.transport.local_queue import LocalQueue
 from tests.dying_peer import Manner, Point, Script
@@ -349,6 +351,18 @@ async def test_a_large_message_is_opened_a_part_at_a_time(out: WayOut) -> None:
     await out.write(whole, data=large)
     await out.until(lambda: out.peers[whole].accepted)
     assert out.peers[whole].accepted[0].endswith(large)
+
+
+@pytest.mark.parametrize("size", [PART, MIB - 500, MIB, MIB + 500, 2 * MIB])
+async def test_sizes_at_the_borders_of_parts_and_pieces(out: WayOut, size: int) -> None:
+    where = out.peer(1)
+    data = message()
+    data += b"x" * ((size - len(data)) % 76) + b"\r\n"
+    data += (b"y" * 74 + b"\r\n") * ((size - len(data)) // 76)
+    await out.write(where, data=data)
+    await out.start()
+    await out.empty()
+    assert out.peers[where].accepted[0].endswith(data)
 
 
 async def test_a_name_server_that_is_silent_defers(out: WayOut) -> None:
