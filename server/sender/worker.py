@@ -65,7 +65,8 @@ class Sender:
         self._follower = trust
         self._trust = trust.space
         self._tls = tls
-        self._place = f"sender-{context.worker}-"  # whoever has it now, others with it are dead
+        # Of one place on one machine there is one worker at a time: others with this beginning are dead.
+        self._place = f"{os.uname().nodename}-{context.worker}-"
         self._name = f"{self._place}{os.getpid()}-{trace_id()}"
         self._keys = DayKeys(secret, context.edge)
         self._exchangers = Exchangers(settings.sender.resolvers, settings.domain)

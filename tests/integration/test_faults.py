@@ -272,3 +272,9 @@ def test_a_large_message_is_never_whole_in_the_senders_memory(street: Street) ->
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert street.peak() - before < len(data) // 4
+
+
+def test_what_the_sender_logs_names_nobody(street: Street) -> None:
+    for path in (street.served.home / "log").iterdir():
+        text = path.read_text(errors="replace").lower()
+        assert not [word for word in ("dr@", "dr.martin", "volumineux", "bonjour", "traceback") if word in text], path
