@@ -41,7 +41,7 @@ AGAIN: Final = timedelta(minutes=5)  # after a failure
 PEERS: Final = 1_000  # certificates looked after, the latest seen
 SOURCES: Final = 200  # lists fetched: an authority publishes one or two
 AT_ONCE: Final = 8
-FORGOTTEN_AFTER: Final = timedelta(days=90)  # a peer that was not seen any more
+FORGOTTEN_AFTER: Final = timedelta(days=90)  # peers not seen, sources not asked for
 
 Pair = tuple[x509.Certificate, x509.Certificate]  # a certificate and its issuer
 Keep = Callable[[asyncpg.Connection, bytes], Awaitable[bool]]
@@ -91,9 +91,13 @@ class Refresher:
         return outcomes
 
     async def forget(self) -> None:
-        """Drop peers that were not seen for long."""
-        async with self._connection() as connection:
-            await connection.execute(queries.FORGET_PEERS, (clock.now() - FORGOTTEN_AFTER).date())
+        """Drop peers that were not seen for long, and what was long not asked for."""
+        since = clock.now() - FORGOTTEN_AFTER
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(queries.LOCK)
+            await connection.execute(queries.FORGET_PEERS, since.date())
+            await connection.execute(queries.FORGET_SOURCES, since)
+            await connection.execute(queries.FORGET_REVOCATIONS)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:

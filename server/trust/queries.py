@@ -17,8 +17,8 @@ FAILED = """
 INSERT INTO trust_source (source, kind, tried_at, failure) VALUES ($1, $2, $3, $4)
 ON CONFLICT (source) DO UPDATE SET kind = $2, tried_at = $3, failure = $4
 """
-# What is no longer asked for is no trouble to tell of.
-FORGET_SOURCES = "DELETE FROM trust_source WHERE source <> ALL ($1)"
+# What was not asked for in a long time is no trouble to tell of.
+FORGET_SOURCES = "DELETE FROM trust_source WHERE tried_at < $1"
 
 # White lists.
 NEWEST_LIST = """
@@ -56,7 +56,10 @@ REVOCATIONS = """
 SELECT source, kind, revision, document FROM trust_revocation WHERE revision > $1 ORDER BY revision
 """
 REVOCATION_STATES = "SELECT source, kind, this_update, next_update FROM trust_revocation ORDER BY kind, source"
-FORGET_REVOCATIONS = "DELETE FROM trust_revocation WHERE source <> ALL ($1)"
+# Of a source that is forgotten too.
+FORGET_REVOCATIONS = """
+DELETE FROM trust_revocation AS kept WHERE NOT EXISTS (SELECT FROM trust_source WHERE source = kept.source)
+"""
 
 # What every worker asks every few seconds: two looks at an index.
 NEWEST = """

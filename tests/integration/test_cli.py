@@ -172,7 +172,7 @@ def test_init_names_a_domain_that_is_none(tmp_path: Path, domain: str) -> None:
 
 
 def test_an_unknown_role_is_named(made: Path) -> None:
-    assert "relay, submission, imap, web, ldap, sender, jobs" in refused("serve", "--role", "foo", home=made)
+    assert "relay, submission, imap, web, ldap, sender, fetcher, jobs" in refused("serve", "--role", "foo", home=made)
 
 
 def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:

@@ -346,10 +346,18 @@ async def test_what_passed_rests_and_what_failed_is_tried_again(both: Place) -> 
         assert await both.refresher.round() == []
 
 
-async def test_peers_that_were_not_seen_for_long_are_forgotten(both: Place) -> None:
+async def test_what_was_long_not_seen_or_asked_for_is_forgotten(both: Place) -> None:
+    tables = ("peer_certificate", "trust_source", "trust_revocation")
+
+    async def counts() -> set[int]:
+        return {await both.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
+
     await met(both, with_access(both.manager.root, published(both.site.url("/root.crl"))))
+    both.site.put("/root.crl", crl(both.manager.root, [], NOW))
+    await both.refresher.round()
     await both.refresher.forget()
-    assert await both.pool.fetchval("SELECT count(*) FROM peer_certificate") == 1
+    assert await counts() == {1}
     await both.pool.execute("UPDATE peer_certificate SET seen_on = seen_on - 91")
+    await both.pool.execute("UPDATE trust_source SET tried_at = tried_at - interval '91 days'")
     await both.refresher.forget()
-    assert await both.pool.fetchval("SELECT count(*) FROM peer_certificate") == 0
+    assert await counts() == {0}
