@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 import asyncpg
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 
 from crypto.pki.crl import CRL_BYTES, list_urls
@@ -129,11 +130,16 @@ class Refresher:
         return list(found.values())
 
     def _path(self, ders: list[bytes]) -> tuple[x509.Certificate, ...]:
-        """A peer's path, judged again: what stands in the database proves nothing."""
+        """A peer's path to the end, judged again: what stands in the database proves nothing."""
         try:
-            return self._anchors.path(x509.load_der_x509_certificate(ders[0]), ders[0], ders[1:], clock.now())
-        except UNREADABLE:
+            path = tuple(x509.load_der_x509_certificate(der) for der in ders)
+            if not self._anchors.trusts(path[0], ders[0], ders[1:], clock.now()):
+                return ()
+            for certificate, issuer in pairwise(path):
+                certificate.verify_directly_issued_by(issuer)
+        except (*UNREADABLE, InvalidSignature, IndexError):
             return ()
+        return path
 
     def _lists(self, pairs: Iterable[Pair]) -> list[str]:
         named = [url for certificate, _ in pairs for url in list_urls(certificate)]

@@ -24,7 +24,7 @@ from server.trust.members import DistinguishedName, DistinguishedNameError, Peer
 from server.trust.white_list import WhiteList
 
 PATHS = 4_096  # peers' certificates remembered for sessions that are resumed, some 5 KB each
-NOTED = 10_000  # certificates of listed operators noted in a day; there are some hundred operators
+NOTED = 10_000  # certificates of listed operators remembered as noted today; there are some hundred operators
 
 log = structlog.get_logger()
 
@@ -131,6 +131,8 @@ class TrustSpace:
 
     def _note(self, path: tuple[x509.Certificate, ...], today: date) -> None:
         fingerprint = path[0].fingerprint(hashes.SHA256())
-        if self._noted.get(fingerprint) != today and len(self._noted) < NOTED:
+        if self._noted.get(fingerprint) != today:
+            if len(self._noted) >= NOTED:
+                self._noted.clear()
             self._noted[fingerprint] = today
             self.to_note[fingerprint] = path

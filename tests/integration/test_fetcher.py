@@ -14,6 +14,7 @@ import pytest
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
@@ -243,9 +244,9 @@ async def test_a_list_from_a_file(database: Any, pki: Path, manager: Manager, tm
 # Revocation
 
 
-async def met(place: Place, leaf: x509.Certificate) -> None:
-    """A relay met a listed peer with this certificate."""
-    path = [one.public_bytes(Encoding.DER) for one in (leaf, place.manager.root.certificate)]
+async def met(place: Place, leaf: x509.Certificate, *issuers: x509.Certificate) -> None:
+    """A relay met a listed peer with this certificate, under `issuers` below the root."""
+    path = [one.public_bytes(Encoding.DER) for one in (leaf, *issuers, place.manager.root.certificate)]
     admin: Any = place.pool
     await admin.execute(
         "INSERT INTO peer_certificate (fingerprint, path, seen_on) VALUES ($1, $2, current_date)",
@@ -303,6 +304,45 @@ async def test_the_list_that_a_peers_certificate_names_is_fetched(both: Place) -
         both.site.put("/root.crl", data)
         await both.refresher.round(all_of_them=True)
         assert space.revocations.judge(path, clock.now()).status == status
+
+
+def intermediate(root: Issued, extension: x509.ExtensionType) -> Issued:
+    """An authority under the root, as IGC-Santé has one for organisations."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "AC ORGANISATIONS")]))
+        .issuer_name(root.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1000))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(extension, critical=False)
+    )
+    return Issued(builder.sign(root.key, hashes.SHA256()), key)
+
+
+@pytest.mark.parametrize("anchored", [False, True], ids=["shown", "among the anchors"])
+async def test_an_authority_between_is_checked_too(
+    database: Any, both: Place, pki: Path, tmp_path: Path, anchored: bool
+) -> None:
+    root = both.manager.root
+    between = intermediate(root, published(both.site.url("/root.crl")))
+    leaf = with_access(between, published(both.site.url("/between.crl")))
+    between.save(tmp_path, "between")
+    anchors = [pki / "root.pem", *([tmp_path / "between.pem"] if anchored else [])]
+    settings = database.settings.model_copy(update={"trust": Trust(anchors=anchors, crls=[])})
+    found = refresher(settings, both.pool)
+    both.site.put("/between.crl", crl(between, [], NOW))
+    both.site.put("/root.crl", crl(root, [], NOW))
+    await met(both, leaf, between.certificate)
+    assert [(one.kind, one.failure) for one in await found.round()] == [("crl", "")] * 2
+    path = (leaf, between.certificate, root.certificate)
+    assert found.follower.space.revocations.judge(path, clock.now()).status == "good"
+    both.site.put("/root.crl", crl(root, [between.certificate], NOW + timedelta(seconds=1)))
+    await found.round(all_of_them=True)
+    assert found.follower.space.revocations.judge(path, clock.now()).status == "revoked"
 
 
 async def test_a_responder_is_asked_where_there_is_no_list(both: Place) -> None:
