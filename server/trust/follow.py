@@ -93,6 +93,7 @@ class Follower:
             except Unusable as error:
                 self._log.error("revocation_damaged", source=row["source"], why=str(error))
             self._revision = row["revision"]
+        self._log.info("revocations_taken", revision=self._revision)
 
     async def _take_list(self, connection: asyncpg.Connection) -> None:
         (row,) = await connection.fetch(queries.NEWEST_LIST)

@@ -63,7 +63,7 @@ async def denied(connection: asyncpg.Connection, statements: dict[str, str]) -> 
     return refused
 
 
-@pytest.mark.parametrize("role", ["relay", "submission", "ldap"])
+@pytest.mark.parametrize("role", ["relay", "submission", "ldap", "fetcher"])
 async def test_an_edge_reads_no_secret(database: Database, role: str) -> None:
     connection = await database.connect(role)
     try:
@@ -134,8 +134,8 @@ async def test_a_password_file_made_anew_counts(tmp_path: Path) -> None:
         await (await asyncpg.connect(postgres.dsn("imap"))).close()
 
 
-# The relay's own code path up to its seal, then what an attacker who runs code in it would try.
-RELAY = """
+# A role's own code path up to its seal, then what an attacker who runs code in it would try.
+ROLE = """
 import asyncio, json, os, sys
 from pathlib import Path
 import asyncpg
@@ -143,10 +143,10 @@ from server import roles
 from server.base.seal import seal
 from server.base.settings import load
 from server.db import pool
-home = Path(sys.argv[1])
+home, role = Path(sys.argv[1]), sys.argv[5]
 settings = load(home)
-prepared = roles.prepare(settings, "relay", 0)
-sealed = seal(roles.allowed(settings, "relay", prepared.way.dsn))
+prepared = roles.prepare(settings, role, 0)
+sealed = seal(roles.allowed(settings, role, prepared.way.dsn))
 found = {}
 for name in json.loads(sys.argv[2]):
     try:
@@ -159,7 +159,7 @@ except OSError as error:
     found["memory"] = type(error).__name__
 found["lacking"] = sorted(n for n, v in vars(prepared).items() if v is None)
 async def ask():
-    database = await pool.connect(settings, "relay", prepared.way)
+    database = await pool.connect(settings, role, prepared.way)
     async with database.acquire() as connection:
         found["user"] = await connection.fetchval("SELECT current_user")
         for name, sql in json.loads(sys.argv[4]).items():
@@ -174,7 +174,13 @@ print(json.dumps(found))
 
 
 @pytest.mark.skipif(landlock.abi() == 0, reason="needs a kernel with Landlock")
-async def test_the_relays_own_process_cannot_reach_what_opens_a_message(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("role", "lacking"),
+    [("relay", ["keyring", "queue_secret"]), ("fetcher", ["edge", "keyring", "queue_secret"])],
+)
+async def test_the_roles_own_process_cannot_reach_what_opens_a_message(
+    home: Path, role: str, lacking: list[str]
+) -> None:
     async with EmbeddedPostgres(home) as postgres:
         files = ["keys/master.json", "keys/keyring.json", "keys/database/imap", "keys/database/admin", "caducee.toml"]
         QueueSecret.take(home / "keys")
@@ -189,12 +195,12 @@ async def test_the_relays_own_process_cannot_reach_what_opens_a_message(home: Pa
         for name in files:
             assert (home / name).exists() or name == "log/relay.log", name
         (home / "log" / "relay.log").touch()
-        arguments = [str(home), json.dumps(files), str(postgres.pid), json.dumps(SECRETS)]
-        run = subprocess.run([sys.executable, "-c", RELAY, *arguments], cwd=ROOT, capture_output=True, text=True)
+        arguments = [str(home), json.dumps(files), str(postgres.pid), json.dumps(SECRETS), role]
+        run = subprocess.run([sys.executable, "-c", ROLE, *arguments], cwd=ROOT, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         found: dict[str, Any] = json.loads(run.stdout)
     assert {name: found[name] for name in files} == dict.fromkeys(files, "PermissionError")
     assert found["memory"] == "PermissionError"
-    assert found["lacking"] == ["keyring", "queue_secret"]
-    assert found["user"] == "caducee_relay"
+    assert found["lacking"] == lacking
+    assert found["user"] == f"caducee_{role}"
     assert {name: found.get(name) for name in SECRETS} == dict.fromkeys(SECRETS, "denied")

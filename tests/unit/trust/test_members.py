@@ -87,3 +87,13 @@ def test_a_new_list_takes_the_place_of_the_old_one_beside_the_settings() -> None
         assert space.domains_of(SUBJECT) == {domain}
         assert space.lists("voisin.fr")
     assert not space.lists("un.fr")
+
+
+def test_a_domain_may_have_several_certificates_and_a_certificate_several_domains() -> None:
+    other = DistinguishedName.parse("CN=smtpv2.operateur.fr,C=FR")
+    rows = [("un.fr", SUBJECT), ("un.fr", other), ("deux.fr", SUBJECT)]
+    space = TrustSpace({})
+    space.replace(WhiteList(datetime(2026, 1, 1, tzinfo=UTC), tuple(Entry(domain, "", name) for domain, name in rows)))
+    assert space.may_speak_for(other, "un.fr")
+    assert not space.may_speak_for(other, "deux.fr")
+    assert space.domains_of(SUBJECT) == {"un.fr", "deux.fr"}
