@@ -56,7 +56,7 @@ class Done(StrEnum):
 
     DONE = "done"
     QUEUED = "queued"  # for another operator, for later, or for a mailbox here that is locked or suspended
-    BOUNCED = "bounced"  # the mailbox went away since RCPT; the local sender has a DSN
+    BOUNCED = "bounced"  # the mailbox went away since RCPT; the local sender has a DSN, unless it wants none
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +192,22 @@ class Acceptor:
         """`top` is the beginning of the message, with its header."""
         if self._committer.is_arrived(fingerprints):
             await self._committer.forget()
-        receipt = None if sender is None else self._sealer.receipt(sender, envelope, top_header(top), fingerprints)
-        placed, *told = await self._committer.submit([item] if receipt is None else [item, receipt])
+        (placed,) = await self._committer.submit([item])
         if any(one.outcome in LOST for one in placed):
-            return await self._partly(envelope, top, item, placed, verdict)
+            accepted = await self._partly(envelope, top, item, placed, verdict)
+        else:
+            accepted = self._answer(envelope, item, placed, verdict, {})
+        if sender is not None:
+            there = tuple(one.recipient for one in accepted.outcomes if one.state is not Done.BOUNCED)
+            await self._tell(sender, replace(envelope, recipients=there), top, fingerprints)
+        return accepted
+
+    async def _tell(self, sender: Recipient, envelope: Envelope, top: bytes, fingerprints: list[bytes]) -> None:
+        """The receipt of what is there now. Who crashes before it has answered nobody: the repeat brings it, once."""
+        receipt = self._sealer.receipt(sender, envelope, top_header(top), fingerprints)
         if receipt is not None:
-            self._announce(receipt, told[0])
-        return self._answer(envelope, item, placed, verdict, {})
+            (told,) = await self._committer.submit([receipt])
+            self._announce(receipt, told)
 
     async def _learn(self, envelope: Envelope) -> Recipient | None:
         """Ask the database what sealing needs, where it needs anything; whom to tell of delivery if that was asked."""
@@ -232,17 +241,25 @@ class Acceptor:
             sender = await way_back(acquired, self._edge, self._local_domains, envelope.reverse_path)
             if sender is None or isinstance(sender.route, Remote):
                 raise TryLater(Reason.BUSY, "A mailbox has just gone away; please try again.")
+        # RFC 3461 §4.1: told only to who did not say otherwise.
         missed = {
-            recipient.address: lost[recipient.route.owner_id]
+            recipient.address: (lost[recipient.route.owner_id], recipient.original)
             for recipient in envelope.local
-            if isinstance(recipient.route, Route) and recipient.route.owner_id in lost
+            if isinstance(recipient.route, Route)
+            and recipient.route.owner_id in lost
+            and (not recipient.notify or Notify.FAILURE in recipient.notify)
         }
-        notice = self._sealer.notice(sender, gone(missed), top_header(top), envelope.received_at, clock.now())
         rest = replace(item, prepared=item.prepared if kept else None, copies=kept)
-        again, told = await self._committer.submit([rest, notice])
-        if any(one.outcome in LOST for one in [*again, *told]):
+        notices = []
+        if missed:
+            now, statuses = clock.now(), gone(missed)
+            at, name = envelope.received_at, envelope.envelope_id
+            notices.append(self._sealer.notice(sender, statuses, top_header(top), at, now, envelope_id=name))
+        again, *told = await self._committer.submit([rest, *notices])
+        if any(one.outcome in LOST for placed in (again, *told) for one in placed):
             raise TryLater(Reason.BUSY, "Mailboxes have just gone away; please try again.")
-        self._announce(notice, told)
+        for notice, placed in zip(notices, told, strict=True):
+            self._announce(notice, placed)
         log.info("recipient_gone", lost=len(lost), trace=envelope.trace_id)
         return self._answer(envelope, rest, again, verdict, lost)
 

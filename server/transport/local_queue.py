@@ -127,7 +127,7 @@ class LocalQueue:
             return NO_WAY_BACK_SECONDS
         header = summary.header if summary else b""
         await self._sealer.ready(acquired, [sender])
-        statuses = gone({identity.address: Reason.RECIPIENT_CLOSED})
+        statuses = gone({identity.address: (Reason.RECIPIENT_CLOSED, "")})
         notice = self._sealer.notice(sender, statuses, header, row["created_at"], clock.now())
         await place(acquired, [notice])
         await self._audit.message_bounced(acquired, owner_id, content_id, sender.address)

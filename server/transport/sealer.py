@@ -219,11 +219,11 @@ class Sealer:
         return replace(told, not_before=envelope.not_before)
 
 
-def gone(lost: Mapping[str, Reason]) -> list[RecipientStatus]:
-    """What a notification says of these addresses, whose mailboxes went away."""
+def gone(lost: Mapping[str, tuple[Reason, str]]) -> list[RecipientStatus]:
+    """What a notification says of these addresses, whose mailboxes went away: why, and ORCPT."""
     return [
-        RecipientStatus(address, Action.FAILED, *_GONE.get(reason, _GONE[Reason.UNKNOWN_RECIPIENT]))
-        for address, reason in lost.items()
+        RecipientStatus(address, Action.FAILED, *_GONE.get(reason, _GONE[Reason.UNKNOWN_RECIPIENT]), original=original)
+        for address, (reason, original) in lost.items()
     ]
 
 

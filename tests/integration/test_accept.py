@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ from server.base.errors import Reason, Refused, TryLater
 from server.db.credentials import SUPERUSER
 from server.mailbox.create import close
 from server.transport.accept import Done
+from server.transport.envelope import Notify
 from server.transport.local_queue import LocalQueue
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
@@ -99,6 +101,24 @@ async def test_a_folder_deleted_since_rcpt_tells_the_local_sender_and_serves_the
     (notice,) = await world.texts(DOCTOR)
     assert b"message/delivery-status" in notice
     assert notice.startswith(b"Return-Path: <>\r\n")
+
+
+@pytest.mark.parametrize("notify", [{Notify.NEVER}, {Notify.SUCCESS}, {Notify.FAILURE}])
+async def test_who_asked_for_no_notification_gets_none(world: World, notify: set[Notify]) -> None:
+    """RFC 3461 §4.1; and the one that was asked for names the message and the recipient as the sender did."""
+    envelope = await world.envelope(PHARMACY, PATIENT)
+    pharmacy, patient = envelope.recipients
+    patient = replace(patient, notify=frozenset(notify), original="rfc822;jeanne+2Bmartin@ailleurs.example")
+    envelope = replace(envelope, recipients=(pharmacy, patient), envelope_id="QQ1")
+    await close(world.admin, world.owners[PATIENT])
+    accepted = await world.acceptor.accept(envelope, message())
+    assert [outcome.state for outcome in accepted.outcomes] == [Done.DONE, Done.BOUNCED]
+    assert len(await world.texts(PHARMACY)) == 1
+    notices = await world.texts(DOCTOR)
+    assert len(notices) == (Notify.FAILURE in notify)
+    for notice in notices:
+        assert b"Original-Envelope-Id: QQ1\r\n" in notice
+        assert b"Original-Recipient: rfc822;jeanne+martin@ailleurs.example\r\n" in notice
 
 
 async def test_a_mailbox_gone_of_a_stranger_s_message_is_told_by_trying_again(world: World) -> None:
