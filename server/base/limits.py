@@ -119,7 +119,7 @@ ALARM_USUAL_DAYS = 28  # four weeks: a practice's rhythm is the week's
 ALARM_DAYS = 365  # as long as technical traces
 ACQUAINTANCE_DAYS = 400  # who was not written to for a year and a month is a stranger again
 REFUSALS_TOLD = 500  # refusals that a worker writes to the trail in a second; past it they are counted
-SENDING_NAMES = 50_000  # mailboxes that send in one worker between two tellings, twice: about 10 MB at the very most
+SENDING_NAMES = 50_000  # mailboxes that send in one hour through one worker: about 10 MB at the very most
 VOLUME_NAMES = 10_000  # senders, mailboxes and pairs counted in memory before they are told to the database
 
 # A worker's memory.

@@ -10,8 +10,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import structlog
@@ -33,7 +33,15 @@ TELL_SECONDS = 5.0
 
 log = structlog.get_logger()
 
-_Key = tuple[str, int]  # kind, number of the mailbox
+
+@dataclass(slots=True)
+class _Sent:
+    """One mailbox in one hour: what all workers are known to have let through, and what of it is not yet told."""
+
+    messages: int = 0
+    recipients: int = 0
+    new_messages: int = 0
+    new_recipients: int = 0
 
 
 class Sending:
@@ -42,30 +50,37 @@ class Sending:
     def __init__(self, pool: asyncpg.Pool, pseudonyms: Pseudonyms, settings: Submission) -> None:
         self._pool = pool
         self._pseudonyms = pseudonyms
-        self._limits = {MESSAGES: settings.messages_per_hour, RECIPIENTS: settings.recipients_per_hour}
-        self._hour: datetime | None = None
-        self._told: dict[_Key, int] = {}  # what all workers had told when this one told last
-        self._untold: Counter[_Key] = Counter()
+        self._messages = settings.messages_per_hour
+        self._recipients = settings.recipients_per_hour
+        self._hour = self._next = datetime.min.replace(tzinfo=UTC)
+        self._sent: dict[int, _Sent] = {}  # by number of the mailbox
         self._telling: asyncio.Task[None] | None = None
 
     def check(self, who: Principal) -> None:
         """May this mailbox send one more message now? Raises TryLater(SENT_TOO_MUCH)."""
         self._turn()
+        sent = self._sent.get(who.owner_id)
+        if sent is None:
+            return
         rate = SOFTWARE_RATE if who.kind == OwnerKind.APP else 1
-        for kind, limit in self._limits.items():
-            key = kind, who.owner_id
-            if limit and self._told.get(key, 0) + self._untold.get(key, 0) >= limit * rate:
-                log.warning("sent_too_much", mailbox=self._pseudonyms.of(who.address), kind=kind)
-                raise TryLater(Reason.SENT_TOO_MUCH, "This mailbox has sent as much as it may in an hour.")
+        too_many = self._messages and sent.messages >= self._messages * rate
+        if too_many or (self._recipients and sent.recipients >= self._recipients * rate):
+            log.warning("sent_too_much", mailbox=self._pseudonyms.of(who.address))
+            raise TryLater(Reason.SENT_TOO_MUCH, "This mailbox has sent as much as it may in an hour.")
 
     def count(self, who: Principal, recipients: int) -> None:
         """One message was let through to so many recipients."""
         self._turn()
-        if len(self._untold) >= SENDING_NAMES:
-            log.warning("sending_not_counted")
-            return
-        self._untold[MESSAGES, who.owner_id] += 1
-        self._untold[RECIPIENTS, who.owner_id] += recipients
+        sent = self._sent.get(who.owner_id)
+        if sent is None:
+            if len(self._sent) >= SENDING_NAMES:
+                log.warning("sending_not_counted")
+                return
+            sent = self._sent[who.owner_id] = _Sent()
+        sent.messages += 1
+        sent.new_messages += 1
+        sent.recipients += recipients
+        sent.new_recipients += recipients
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
 
@@ -77,26 +92,31 @@ class Sending:
 
     async def tell(self) -> None:
         """Tell the database now and learn what the others told. When it is away this is tried with the next message."""
-        if self._hour is None or not self._untold:
+        hour = self._hour
+        told = {owner_id: replace(sent) for owner_id, sent in self._sent.items() if sent.new_messages}
+        if not told:
             return
-        hour, told = self._hour, self._untold
-        self._untold = Counter()
+        owners = list(told)
+        new = [sent.new_messages for sent in told.values()] + [sent.new_recipients for sent in told.values()]
+        kinds = [MESSAGES] * len(owners) + [RECIPIENTS] * len(owners)
         try:
-            rows = await self._pool.fetch(
-                queries.ADD_SENT,
-                hour,
-                [kind for kind, _ in told],
-                [owner_id for _, owner_id in told],
-                list(told.values()),
-            )
+            rows = await self._pool.fetch(queries.ADD_SENT, hour, kinds, owners * 2, new)
         except Exception as error:
             if meaning(error) is None:
                 raise
             log.warning("sending_kept", error=error)
-            self._untold.update(told)
             return
-        if hour == self._hour:
-            self._told |= {(row["kind"], row["owner_id"]): row["count"] for row in rows}
+        if hour != self._hour:
+            return  # a new hour began meanwhile, at nothing
+        for owner_id, before in told.items():
+            self._sent[owner_id].new_messages -= before.new_messages
+            self._sent[owner_id].new_recipients -= before.new_recipients
+        for row in rows:
+            sent = self._sent[row["owner_id"]]
+            if row["kind"] == MESSAGES:
+                sent.messages = row["count"] + sent.new_messages
+            else:
+                sent.recipients = row["count"] + sent.new_recipients
 
     async def _tell_soon(self) -> None:
         await asyncio.sleep(TELL_SECONDS)
@@ -104,6 +124,8 @@ class Sending:
 
     def _turn(self) -> None:
         """A new hour begins at nothing; what was not told of the old one no longer matters."""
-        hour = hour_of(clock.now())
-        if hour != self._hour:
-            self._hour, self._told, self._untold = hour, {}, Counter()
+        now = clock.now()
+        if not self._hour <= now < self._next:
+            self._hour = hour_of(now)
+            self._next = self._hour + timedelta(hours=1)
+            self._sent = {}
