@@ -219,6 +219,11 @@ class Audit:
             connection, ACTS, "delegation-revoked", owner_id, actor, {"actor": actor, "delegate": delegate}
         )
 
+    async def app_password_revoked(self, connection: asyncpg.Connection, actor: str, owner_id: int, label: str) -> None:
+        """An app password signs nobody in any more; `label` is what its holder called it."""
+        detail = {"actor": actor, "label": label}
+        await self._write(connection, ACTS, "app-password-revoked", owner_id, actor, detail)
+
     async def certificate_bound(self, connection: asyncpg.Connection, actor: str, owner_id: int, subject: str) -> None:
         """A client certificate opens this mailbox from now on."""
         await self._write(connection, ACTS, "certificate-bound", owner_id, actor, {"actor": actor, "subject": subject})

@@ -1,7 +1,8 @@
-"""`caducee mailbox certificate|delegate …`: which software and which other people may sign in to a mailbox."""
+"""`caducee mailbox app-passwords|certificate|delegate …`: which software and which people may sign in to a mailbox."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +19,49 @@ from server.base.settings import Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
 from server.identity import certificates, delegations
+from server.identity.accounts import Made
 from server.identity.delegations import Delegation
 from server.identity.model import Rights
 from server.mail.addresses import normalise
 from server.mailbox.store import Store
 
 _DAY = timedelta(days=1)
+
+
+def list_app_passwords(address: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List a mailbox's app passwords: what each is for and the day of its last use, never the password."""
+    settings = settings_of(home)
+
+    async def work() -> list[Made]:
+        async with Admin(settings) as admin:
+            return await admin.accounts.app_passwords(await admin.owner_of(normalise(address)))
+
+    made = run(work())
+    if as_json:
+        answer_json([asdict(one) for one in made])
+        return
+    for one in made:
+        last = f"last used {one.used_on}" if one.used_on else "never used"
+        out.print(f"{one.number}  {one.label}  made {one.made_at:%Y-%m-%d}, {last}", markup=False)
+    if not made:
+        out.print("None: `caducee mailbox app-password ADDRESS` makes one.")
+
+
+def revoke_app_password(
+    address: str,
+    number: Annotated[int, typer.Argument(help="As `caducee mailbox app-passwords` lists it.")],
+    home: HomeOption = None,
+) -> None:
+    """End an app password, of a lost telephone for one: nobody signs in with it any more."""
+    settings = settings_of(home)
+
+    async def work() -> bool:
+        async with Admin(settings) as admin:
+            return await admin.accounts.revoke_app_password(await admin.owner_of(normalise(address)), number)
+
+    if not run(work()):
+        raise Failure(f"{address} has no app password {number}: `caducee mailbox app-passwords {address}` lists them.")
+    out.print(f"App password {number} signs in to {address} no more.", markup=False)
 
 
 def certificate(
@@ -157,6 +195,8 @@ def revoke_delegation(
 
 def register(app: typer.Typer) -> None:
     """Put these commands under `caducee mailbox`."""
+    app.command("app-passwords")(list_app_passwords)
+    app.command("revoke-app-password")(revoke_app_password)
     app.command()(certificate)
     app.command("certificates")(list_certificates)
     app.command("remove-certificate")(remove_certificate)

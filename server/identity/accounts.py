@@ -12,13 +12,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import cast
 
 import asyncpg
 
 from crypto import blind_index
 from crypto.edge import EdgeKeys
 from crypto.pki import client
+from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.base.limits import SIGN_IN_SESSION_SECONDS
@@ -34,6 +37,16 @@ from server.trust.space import TrustSpace
 _REFUSED = "Address or password not accepted."
 _PROOF_LABEL = b"credential 1\0"
 _SESSION = timedelta(seconds=SIGN_IN_SESSION_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An app password that was made, for its holder's list: nothing of the password; `used_on` None: never."""
+
+    number: int
+    label: str
+    made_at: datetime
+    used_on: date | None
 
 
 class Accounts:
@@ -151,6 +164,19 @@ class Accounts:
         proofs = [self._proof(owner_id, given) for owner_id, given in zip(owner_ids, hashes, strict=True)]
         await self._pool.execute(queries.ADD_CREDENTIALS, list(owner_ids), hashes, proofs, label, clock.now())
         return passwords
+
+    async def app_passwords(self, owner_id: int) -> list[Made]:
+        """The mailbox's app passwords, the oldest first."""
+        return [Made(*row) for row in await self._pool.fetch(queries.CREDENTIALS, owner_id)]
+
+    async def revoke_app_password(self, owner_id: int, credential_id: int) -> bool:
+        """Sign nobody in with it any more; False when the mailbox has none of this number."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            label = await connection.fetchval(queries.REVOKE_CREDENTIAL, owner_id, credential_id, clock.now())
+            if label is not None:
+                audit = Audit(self._edge)
+                await audit.app_password_revoked(cast(asyncpg.Connection, connection), "operator", owner_id, label)
+        return label is not None
 
     def _proof(self, owner_id: int, given: bytes) -> bytes:
         message = _PROOF_LABEL + owner_id.to_bytes(8, "big") + given

@@ -21,6 +21,15 @@ INSERT INTO credential (owner_id, hash, proof, label, created_at)
 SELECT owner_id, hash, proof, $4, $5 FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS new (owner_id, hash, proof)
 """
 
+CREDENTIALS = """
+SELECT credential_id, label, created_at, used_on FROM credential
+ WHERE owner_id = $1 AND revoked_at IS NULL ORDER BY credential_id
+"""
+REVOKE_CREDENTIAL = """
+UPDATE credential SET revoked_at = $3
+ WHERE owner_id = $1 AND credential_id = $2 AND revoked_at IS NULL RETURNING label
+"""
+
 # Two rows where a key opens two mailboxes: then the client must name one.
 BY_CERTIFICATE = """
 SELECT c.owner_id, c.sealed

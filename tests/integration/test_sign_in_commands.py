@@ -76,6 +76,29 @@ def signing_certificate(home: Path) -> str:
     return str(next((home / "pki" / "smime").glob("*.pem")))
 
 
+def test_an_app_password_is_listed_and_revoked(running: Served) -> None:
+    address = f"dr.telephone@{DOMAIN}"
+    caducee("mailbox", "add", address, "--type", "PER", "--name", "Du TELEPHONE", home=running.home)
+    assert "None" in caducee("mailbox", "app-passwords", address, home=running.home)
+    for label in ("telephone", "cabinet"):
+        secret = caducee("mailbox", "app-password", address, "--label", label, home=running.home).split()[-1]
+        running.passwords[address] = secret
+    running.submission(address).quit()
+    telephone, office = json.loads(caducee("mailbox", "app-passwords", address, "--json", home=running.home))
+    assert (telephone["label"], telephone["used_on"], office["label"]) == ("telephone", None, "cabinet")
+    listed = caducee("mailbox", "app-passwords", address, home=running.home)
+    assert "never used" in listed
+    assert f"last used {office['used_on']}" in listed
+    assert secret not in listed
+    caducee("mailbox", "revoke-app-password", address, str(office["number"]), home=running.home)
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        running.submission(address)
+    assert "no app password" in refused(
+        "mailbox", "revoke-app-password", address, str(office["number"]), home=running.home
+    )
+    assert "cabinet" not in caducee("mailbox", "app-passwords", address, home=running.home)
+
+
 def test_a_team_mailbox_is_shared(running: Served) -> None:
     team, doctor = f"equipe@{DOMAIN}", f"dr.equipe@{DOMAIN}"
     caducee("mailbox", "add", team, "--type", "ORG", "--name", "Équipe", home=running.home)
