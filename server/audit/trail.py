@@ -219,6 +219,14 @@ class Audit:
             connection, ACTS, "delegation-revoked", owner_id, actor, {"actor": actor, "delegate": delegate}
         )
 
+    async def app_passwords_made(
+        self, connection: asyncpg.Connection, actor: str, owner_ids: Sequence[int], label: str
+    ) -> None:
+        """Each of these mailboxes has one more app password; `label` is what it is for."""
+        await self.ready(connection)
+        detail = {"actor": actor, "label": label}
+        await write(connection, [self._event(ACTS, "app-password-made", one, actor, detail) for one in owner_ids])
+
     async def app_password_revoked(self, connection: asyncpg.Connection, actor: str, owner_id: int, label: str) -> None:
         """An app password signs nobody in any more; `label` is what its holder called it."""
         detail = {"actor": actor, "label": label}

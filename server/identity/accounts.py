@@ -158,11 +158,14 @@ class Accounts:
         return (await self.new_app_passwords([owner_id], label))[0]
 
     async def new_app_passwords(self, owner_ids: Sequence[int], label: str) -> list[str]:
-        """One new app password for each mailbox, in order, in one statement (thousands at once)."""
+        """One new app password for each mailbox, in order, in one transaction (thousands at once)."""
         passwords = [generate_app_password() for _ in owner_ids]
         hashes = [app_password_hash(self._edge.credential, password) for password in passwords]
         proofs = [self._proof(owner_id, given) for owner_id, given in zip(owner_ids, hashes, strict=True)]
-        await self._pool.execute(queries.ADD_CREDENTIALS, list(owner_ids), hashes, proofs, label, clock.now())
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(queries.ADD_CREDENTIALS, list(owner_ids), hashes, proofs, label, clock.now())
+            audit = Audit(self._edge)
+            await audit.app_passwords_made(cast(asyncpg.Connection, connection), "operator", owner_ids, label)
         return passwords
 
     async def app_passwords(self, owner_id: int) -> list[Made]:

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.audit import trail
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.identity import queries, throttle
@@ -26,14 +27,35 @@ def accounts(world: World) -> Accounts:
     return Accounts(world.edge_pool, world.edge)
 
 
+async def made_for(world: World, address: str) -> str:
+    """A new app password."""
+    pool = await world.database.pool("admin")
+    try:
+        return await Accounts(pool, world.edge).new_app_password(world.owners[address], "test")
+    finally:
+        await pool.close()
+
+
 @pytest.fixture
 async def password(world: World) -> str:
     """The doctor's."""
+    return await made_for(world, DOCTOR)
+
+
+async def test_the_trail_tells_of_app_passwords(world: World, password: str) -> None:
     pool = await world.database.pool("admin")
     try:
-        return await Accounts(pool, world.edge).new_app_password(world.owners[DOCTOR], "test")
+        asked = Accounts(pool, world.edge)
+        (made,) = await asked.app_passwords(world.owners[DOCTOR])
+        assert not await asked.revoke_app_password(world.owners[PHARMACY], made.number)
+        assert await asked.revoke_app_password(world.owners[DOCTOR], made.number)
+        assert not await asked.revoke_app_password(world.owners[DOCTOR], made.number)
+        assert await refusal(asked, DOCTOR, password) is Reason.BAD_CREDENTIALS
     finally:
         await pool.close()
+    revoked, created = (await trail.of_owner(world.admin, world.keyring, world.owners[DOCTOR]))[:2]
+    assert (revoked.kind, created.kind) == ("app-password-revoked", "app-password-made")
+    assert revoked.detail == created.detail == {"actor": "operator", "label": "test"}
 
 
 async def signed_in(accounts: Accounts, address: str, password: str, network: str = HERE) -> Principal:
@@ -103,7 +125,7 @@ async def test_whatever_is_wrong_asks_the_same(world: World, password: str) -> N
     both = []
     for mailbox in (DOCTOR, "nobody@msg.exemple.fr"):
         pool.asked.clear()
-        secret = await Accounts(world.admin, world.edge).new_app_password(world.owners[PATIENT], "test")
+        secret = await made_for(world, PATIENT)
         with pytest.raises(Refused):
             await accounts.sign_in(AppPassword(mailbox, PATIENT, secret), HERE)
         both.append(list(pool.asked))
