@@ -138,32 +138,35 @@ class PassingScanner(Scanner):
         holder = self._open[-2]
         if holder.message is part:
             self._wants.append(_Want(part, _Area.HEADER, MIME_HEADER_BYTES, self._keep_header))
-        # RFC 1847 §2.1: the first part is what is signed. One at a time: the outermost is the one that is judged.
-        elif holder.subtype == "signed" and holder.children[0] is part and not self._is_digesting:
+        # RFC 1847 §2.1: the first part is what is signed.
+        elif holder.subtype == "signed" and holder.children[0] is part and not (self._is_inside or self._is_digesting):
             self._digested = part
             digested = self._digests[part.header_start] = Digested()
             self._wants.append(_Want(part, _Area.WHOLE, _NOWHERE, digested.take))
 
     @property
+    def _is_inside(self) -> bool:
+        """Whether we are in a message inside: its texts are no preview, its signatures are its own."""
+        return any(part.message is not None for part in self._open)
+
+    @property
     def _is_digesting(self) -> bool:
+        """One at a time: the outermost is the one that is judged."""
         return self._digested is not None and not self._digested.body_end
 
     def _describe(self, part: Part, block: bytes) -> None:
         super()._describe(part, block)
+        if self._is_inside:
+            return
         # A multipart that turns out to have no parts is a text.
         if part.type in ("text", "multipart"):
             self._wants.append(_Want(part, _Area.BODY, PREVIEW_OCTETS, self.kept.add))
         elif most := signed.needed(part):
             self._wants.append(_Want(part, _Area.BODY, most, self.kept.add))
-            if self._opening is None and self._is_openable(part):
-                opening = _Opening(part.encoding)
-                self._opening = part, opening
-                self._wants.append(_Want(part, _Area.BODY, _NOWHERE, opening.take))
-
-    def _is_openable(self, part: Part) -> bool:
-        # A message inside has its own signatures (server.mail.signed).
-        inside = any(one.message is not None for one in self._open)
-        return signed.may_be_opaque(part) and part.encoding in (*IDENTITY, "base64") and not inside
+            openable = signed.may_be_opaque(part) and part.encoding in (*IDENTITY, "base64")
+            if openable and self._opening is None:
+                self._opening = part, _Opening(part.encoding)
+                self._wants.append(_Want(part, _Area.BODY, _NOWHERE, self._opening[1].take))
 
     def _keep_header(self, start: int, octets: memoryview) -> bool:
         kept = self.kept.add(start, octets)

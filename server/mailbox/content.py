@@ -90,10 +90,9 @@ class Pieces:
             await self._commit(PIECE)
 
     async def _commit(self, size: int) -> None:
-        piece = bytes(self._cipher[:size])
-        del self._cipher[:size]
         async with connection(self._pool) as acquired:
-            await acquired.execute(self._statement, *self._place, self._number, piece)
+            await acquired.execute(self._statement, *self._place, self._number, bytes(self._cipher[:size]))
+        del self._cipher[:size]
         self._number += 1
 
 

@@ -41,6 +41,7 @@ class LargeMessage:
         self._digest = hashlib.sha256()
         self._header_size = 0
         self._size = 0
+        self._is_whole = True  # all that was added has been taken
         self._until = clock.monotonic() + LARGE_MESSAGE_SECONDS
         owners = {one.route.owner_id: None for one in envelope.local if isinstance(one.route, Route)}
         self._body = LargeBody(pool, list(owners), sealer.edge.salts) if owners else None
@@ -55,7 +56,8 @@ class LargeMessage:
 
     async def add(self, data: bytes) -> None:
         """Raises TryLater; Refused(MALFORMED) when the header is not whole in the first of them."""
-        self._check_time()
+        self._check()
+        self._is_whole = False
         self._understanding.feed(data)
         self._digest.update(data)
         body = memoryview(data)
@@ -70,8 +72,11 @@ class LargeMessage:
             await self._body.add(body)
         if self._outbound is not None:
             await self._outbound.add(data)
+        self._is_whole = True
 
-    def _check_time(self) -> None:
+    def _check(self) -> None:
+        if not self._is_whole:
+            raise RuntimeError("some of this message was not taken: it must not be finished")
         # Longer than its pieces wait to be collected no message may take.
         if clock.monotonic() > self._until:
             raise TryLater(Reason.BUSY, "This message took too long to come.")
@@ -82,7 +87,7 @@ class LargeMessage:
 
     async def finish(self, fingerprints: list[bytes]) -> tuple[Item, Verdict]:
         """What `Sealer.item` makes of a small message. Raises TryLater, Refused(SIGNATURE_REQUIRED)."""
-        self._check_time()
+        self._check()
         envelope, sealer = self.envelope, self._sealer
         understood = self._understanding.finish(sealer.anchors, envelope.received_at)
         verdict = sealer.checked(envelope, understood)
