@@ -221,6 +221,8 @@ class Connection(SMTP):
             if (part := self._incoming.content()) is not None:
                 try:
                     await add(part)
+                except Gone:
+                    raise
                 except Exception as error:
                     if not self._incoming.in_content:
                         raise

@@ -196,6 +196,8 @@ class Transfer(Authentication):
                     if not content.is_large and not self._hold(len(piece)):
                         raise TryLater(Reason.BUSY, "Too much mail in flight.")
                     await content.add(piece)
+                except Gone:
+                    raise
                 except Exception as error:
                     refusal = self._known(error)
         if refusal is not None:
