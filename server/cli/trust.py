@@ -20,7 +20,8 @@ from server.fetcher.refresh import Outcome, Refresher
 from server.mail.addresses import ascii_domain
 from server.trust.follow import Follower
 from server.trust.members import DistinguishedNameError
-from server.trust.state import Changed, State, changes, state
+from server.trust.space import TrustSpace
+from server.trust.state import Changed, Seen, State, changes, seen, state
 
 app = typer.Typer(no_args_is_help=True, help="The trust space: white list, revocation lists, and one of your own.")
 
@@ -110,20 +111,20 @@ def check(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who may speak for a domain, as the relay knows it. Status 1 when nobody may."""
+    """Who may speak for a domain, and the certificates they showed. Status 1 when nobody may."""
     settings = settings_of(home)
     wanted = ascii_domain(domain.rpartition("@")[2].strip()) or domain
 
-    async def work() -> Follower:
-        async with Admin(settings), asyncpg.create_pool(admin_dsn(settings), min_size=1, max_size=2) as pool:
+    async def work() -> tuple[TrustSpace, list[Seen]]:
+        async with Admin(settings) as admin, asyncpg.create_pool(admin_dsn(settings), min_size=1, max_size=2) as pool:
             try:
                 follower = Follower(pool, settings.trust, _anchors(settings), log.configure("trust", level="ERROR"))
             except DistinguishedNameError as error:
                 raise Failure(str(error)) from None
             await follower.look()
-            return follower
+            return follower.space, await seen(admin.connection, follower.space, wanted, clock.now())
 
-    space = run(work()).space
+    space, certificates = run(work())
     kept = space.white_list.entries if space.white_list is not None else ()
     rows = [
         {"name": one.name, "from": "white list", "description": one.description} for one in kept if one.domain == wanted
@@ -135,11 +136,16 @@ def check(
         for name in names
     ]
     if as_json:
-        answer_json({"domain": wanted, "listed": space.lists(wanted), "names": rows})
+        shown = [asdict(one) for one in certificates]
+        answer_json({"domain": wanted, "listed": space.lists(wanted), "names": rows, "certificates": shown})
     elif rows:
         out.print(f"{wanted} is in the trust space. For it speak:", markup=False)
         for row in rows:
             out.print(f"  {row['name']} ({row['from']}) {row['description']}".rstrip(), markup=False)
+        for one in certificates:
+            source = f" by {one.source}" if one.source else ""
+            text = f"{one.serial} of {one.subject}, until {one.expires_at:%Y-%m-%d}: {one.standing}{source}"
+            out.print(f"Certificate seen {one.seen_on}: {text}", markup=False)
     else:
         err.print(f"{wanted} is not in the trust space: its mail is refused and none leaves for it.", markup=False)
     if not rows:

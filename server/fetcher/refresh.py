@@ -36,10 +36,10 @@ from server.trust.follow import Follower
 from server.trust.keeping import Change, Keeper, Rejected, keep_crl, keep_ocsp
 from server.trust.signature import DOCUMENT_BYTES
 from server.trust.sources import is_url
+from server.trust.state import PEERS
 
 WHITE_LIST, CRL, OCSP = "white-list", "crl", "ocsp"
 AGAIN: Final = timedelta(minutes=5)  # after a failure
-PEERS: Final = 1_000  # certificates looked after, the latest seen
 SOURCES: Final = 200  # lists fetched: an authority publishes one or two
 AT_ONCE: Final = 8
 FORGOTTEN_AFTER: Final = timedelta(days=90)  # peers not seen, sources not asked for

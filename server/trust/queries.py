@@ -71,5 +71,5 @@ NOTE_PEER = """
 INSERT INTO peer_certificate (fingerprint, path, seen_on) VALUES ($1, $2, $3)
 ON CONFLICT (fingerprint) DO UPDATE SET seen_on = EXCLUDED.seen_on, path = EXCLUDED.path
 """
-PEERS = "SELECT path FROM peer_certificate ORDER BY seen_on DESC LIMIT $1"
+PEERS = "SELECT path, seen_on FROM peer_certificate ORDER BY seen_on DESC LIMIT $1"
 FORGET_PEERS = "DELETE FROM peer_certificate WHERE seen_on < $1"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import Final
 
 import asyncpg
 
 from server.trust import queries
+from server.trust.members import Peer
+from server.trust.space import TrustSpace
+
+PEERS: Final = 1_000  # certificates looked after, the latest seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,44 @@ class Changed:
     added: bool
     domain: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A certificate that an operator showed, and what is known of its revocation ("good", "revoked", "unknown")."""
+
+    subject: str
+    serial: str  # hexadecimal
+    expires_at: datetime
+    seen_on: date
+    standing: str
+    source: str
+    as_of: datetime | None
+
+
+async def seen(connection: asyncpg.Connection, space: TrustSpace, domain: str, now: datetime) -> list[Seen]:
+    """The certificates lately shown by operators that may speak for a domain."""
+    found = []
+    for row in await connection.fetch(queries.PEERS, PEERS):
+        try:
+            peer = Peer.from_path(row["path"])
+        except ValueError:
+            continue  # somebody wrote to the database: no operator's certificate
+        if space.may_speak_for(peer.subject, domain):
+            answer = space.revocations.judge(peer.path, now)
+            leaf = peer.path[0]
+            found.append(
+                Seen(
+                    peer.text,
+                    f"{leaf.serial_number:x}",
+                    leaf.not_valid_after_utc,
+                    row["seen_on"],
+                    answer.status.value,
+                    answer.source,
+                    answer.as_of,
+                )
+            )
+    return found
 
 
 async def state(connection: asyncpg.Connection) -> State:

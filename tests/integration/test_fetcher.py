@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
+from lxml import etree
 
 from crypto.pki import development
 from crypto.pki.issue import Issued, new_root, server
@@ -28,7 +29,7 @@ from server.fetcher.http import NotFetched, fetch
 from server.fetcher.refresh import Outcome, Refresher
 from tests.revocation_lists import crl, ocsp_answer
 from tests.web_server import WebServer, web_server
-from tests.white_lists import Manager, list_signer
+from tests.white_lists import Manager, document, list_signer
 
 NOW = clock.now().replace(microsecond=0)
 PAGE = "/listeblanche.xml"
@@ -118,6 +119,13 @@ async def test_a_date_is_asked_for_where_there_is_no_tag(place: Place) -> None:
     assert place.site.asked[-1][2]["If-Modified-Since"] == "Wed, 25 Nov 2026 12:00:00 GMT"
 
 
+def wrapped(signed: bytes, rows: list[tuple[str, str]]) -> bytes:
+    """Another list, in which the signed one stands with its signature: what XML signature wrapping looks like."""
+    evil = document(rows, NOW + timedelta(hours=2))
+    evil.append(etree.fromstring(signed))
+    return bytes(etree.tostring(evil))
+
+
 async def test_the_last_good_list_stays_whatever_comes(place: Place, manager: Manager) -> None:
     place.publish()
     assert (await place.white_list()).changed
@@ -134,6 +142,7 @@ async def test_the_last_good_list_stays_whatever_comes(place: Place, manager: Ma
         (good.replace(b"Signature", b"Sygnature"), {}, "not signed"),
         (manager.signed(ROWS[:5], later), {}, "lost 5 of 10 domains"),
         (good[:start] + doctype + good[start:], {}, "document type"),
+        (wrapped(good, evil), {}, "at the end of the root"),
         (b"<html>maintenance</html>", {}, "not signed"),
         (good[: len(good) // 2], {}, "no XML"),
         (b"", {}, "no XML"),

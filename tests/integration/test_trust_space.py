@@ -76,6 +76,8 @@ def test_a_revoked_operator_learns_why_its_mail_comes_back(space: Operators) -> 
     caducee("trust", "revoke", str(certificate), home=one.home)
     caducee("trust", "refresh", home=two.home)
     eventually(lambda: all(taken(two, role) > count for role, count in before.items()), "nobody heard of it")
+    told = json.loads(caducee("trust", "check", ONE, "--json", home=two.home))
+    assert [found["standing"] for found in told["certificates"]] == ["revoked"]
     send(one, two.doctor, "Revoque")
     report = arrived(space, one, one.doctor, "Message non remis")
     assert b"your certificate is revoked" in report
