@@ -39,6 +39,11 @@ RETURNING r.queue_id, r.number, r.domain, r.name, r.attempts, r.tried_since, r.d
 """
 # A worker that was killed and is back: what it had leased is due now, with an attempt behind it of unsure end.
 TAKE_BACK = "UPDATE queue_recipient SET not_before = now() WHERE starts_with(leased_by, $1) AND not_before > now()"
+# A domain that can be spoken to again: what waits since nobody could (network and routing status, RFC 3463 §3.5).
+BRING_FORWARD = """
+UPDATE queue_recipient SET not_before = now()
+ WHERE domain = $1 AND state = 'waiting' AND leased_by IS NULL AND not_before > now() AND last_status LIKE '4.4.%'
+"""
 # Leased and not tried: as it was before, due at once for whoever comes.
 GIVE_UP_LEASE = """
 UPDATE queue_recipient r

@@ -239,7 +239,10 @@ class Sender:
                     if link is not None:
                         await link.quit()
                         link = None
+                    first = not lane.proven
                     link = await lane.connect(self._exchangers, self._open_link)
+                    if first:
+                        await self._bring_forward(lane.domain)
                 self._staff(lane)
                 try:
                     await self._send(link, work)
@@ -268,6 +271,14 @@ class Sender:
             self._staff(lane)
             if link is not None:
                 await link.quit()
+
+    async def _bring_forward(self, domain: str) -> None:
+        """A domain is there again: its mail need not wait for its next time."""
+        try:
+            async with connection(self._pool) as acquired:
+                await acquired.execute(queries.BRING_FORWARD, domain)
+        except TryLater as error:  # then it comes at its time
+            self._log.warning("sender_waits", task="forward", error=error)
 
     async def _send(self, link: Link, work: Work) -> None:
         opened = await self._open(work)

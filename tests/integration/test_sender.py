@@ -248,6 +248,21 @@ async def test_a_connection_that_was_closed_meanwhile_delays_nothing(out: WayOut
     assert {one["attempt"] for one in await out.trail()} == {1}
 
 
+async def test_the_first_message_that_gets_through_brings_the_others_with_it(out: WayOut) -> None:
+    where = domain(1)
+    for number in range(5):
+        await out.write(where, number=number)
+    await out.start()
+    await out.rows_are(lambda rows: all(row["last_status"] == "4.4.1" for row in rows))
+    out.peer(1)
+    await out.world.admin.execute(
+        "UPDATE queue_recipient SET not_before = now(), wish = 'try'"
+        " WHERE queue_id = (SELECT queue_id FROM queue_recipient LIMIT 1)"
+    )
+    await out.empty()
+    assert len(out.peers[where].accepted) == 5
+
+
 async def test_two_workers_share_the_queue_and_send_each_message_once(out: WayOut) -> None:
     where, other = out.peer(1), out.peer(2)
     for number in range(150):
