@@ -60,9 +60,8 @@ def records(settings: Settings, ports: Mapping[str, int]) -> list[Record]:
             )
         label, priority = _LABELS[service]
         found.append(Record(f"{label}.{settings.domain}.", "SRV", f"{priority} 1 {where.port} {where.host}."))
-    web = place(settings, "web", ports)
-    if web.port == HTTPS:
-        found.append(Record(f"autoconfig.{settings.domain}.", "CNAME", f"{web.host}."))
+    # Where Thunderbird and its kin ask first; they come to port 443 of it.
+    found.append(Record(f"autoconfig.{settings.domain}.", "CNAME", f"{place(settings, 'web', ports).host}."))
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from server.app import LISTENERS
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, err, out, run, settings_of
 from server.cli.doctor import Finding, Level, examine
@@ -43,7 +44,7 @@ def serve(
     home: HomeOption = None,
     role: Annotated[
         str | None,
-        typer.Option(help="Only this role (relay, submission, imap, web, ldap, sender, jobs), in this process."),
+        typer.Option(help=f"Only this role ({', '.join(LISTENERS)}), in this process."),
     ] = None,
 ) -> None:
     """Run the server: PostgreSQL if no other is set, and every role. SIGTERM drains and ends it."""

@@ -14,6 +14,7 @@ import pytest
 
 from server.base.settings import load
 from server.cli.admin import Admin
+from server.roles import TABLE
 from tests.serving import CADUCEE, DOMAIN, INS, PATIENT_DOMAIN, REPOSITORY, caducee
 
 
@@ -172,7 +173,7 @@ def test_init_names_a_domain_that_is_none(tmp_path: Path, domain: str) -> None:
 
 
 def test_an_unknown_role_is_named(made: Path) -> None:
-    assert "relay, submission, imap, web, ldap, sender, fetcher, jobs" in refused("serve", "--role", "foo", home=made)
+    assert f"there are: {', '.join(TABLE)}." in refused("serve", "--role", "foo", home=made)
 
 
 def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:
