@@ -60,7 +60,7 @@ def trace(
 
     found = run(work())
     show = _Shown(None if reveal else found.pseudonyms)
-    lines = [_event(told, show) for told in found.story.events] + [_waiting(row, show) for row in found.waiting]
+    lines = [_event(told, show) for told in found.story.events] + [_waiting(row) for row in found.waiting]
     if as_json:
         answer_json(lines)
     elif not lines:
@@ -147,7 +147,8 @@ def _event(told: Told, show: _Shown) -> dict[str, Any]:
     return {"at": told.recorded_at.isoformat(timespec="milliseconds"), "event": told.kind, **facts}
 
 
-def _waiting(row: asyncpg.Record, show: _Shown) -> dict[str, Any]:
+def _waiting(row: asyncpg.Record) -> dict[str, Any]:
+    """What a queue holds now; it knows people by pseudonym alone."""
     facts = {key: value for key, value in row.items() if value not in ("", None)}
     facts["next"] = facts.pop("not_before").isoformat(timespec="seconds")
     return {"at": clock.now().isoformat(timespec="milliseconds"), "event": "message-waits", **facts}

@@ -108,7 +108,7 @@ def bare_id(value: str) -> str:
     """A Message-ID as it is compared: the first between < and >, else all there is; without white space."""
     _, opened, rest = value.partition("<")
     identifier = rest.partition(">")[0] if opened else value
-    return printable(utf8("".join(identifier.split())))[:MESSAGE_ID_CHARACTERS]
+    return "".join(printable(utf8(identifier)).split())[:MESSAGE_ID_CHARACTERS]
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ by what came in; a type or disposition is read or told as bad; forged results ar
 
 from __future__ import annotations
 
-from server.base.limits import MIME_HEADER_COUNT, MIME_PARAMETERS
+from server.base.limits import MESSAGE_ID_CHARACTERS, MIME_HEADER_COUNT, MIME_PARAMETERS
 from server.mail import headers, parameters, sections, trace
 from server.mail.scan import scan
 from server.mail.summary import sent_at
@@ -19,6 +19,10 @@ def fuzz(data: bytes) -> None:
         at = field.end
         value = headers.raw(data, field)
         assert len(value) <= field.end - field.start
+        identifier = headers.bare_id(value)
+        assert identifier.isprintable()
+        assert identifier.split() in ([], [identifier])
+        assert len(identifier) <= MESSAGE_ID_CHARACTERS
         text = headers.decode(value)
         assert text.isprintable()
         assert len(text) <= 2 * len(value) + 16
