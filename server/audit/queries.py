@@ -51,8 +51,8 @@ SELECT name, kind, sum(count)::bigint AS count FROM indicator WHERE day >= $1 AN
 """
 MAILBOXES = """
 SELECT o.kind, count(*)::int AS mailboxes, (count(*) FILTER (WHERE o.unlisted))::int AS unlisted FROM owner o
- WHERE o.state <> 'spare' AND o.created_at < $1::date
-   AND EXISTS (SELECT FROM address a WHERE a.owner_id = o.owner_id
+ WHERE o.state <> 'spare'
+   AND EXISTS (SELECT FROM address a WHERE a.owner_id = o.owner_id AND a.created_at < $1::date
                   AND (a.closed_at IS NULL OR a.closed_at >= $1::date))
  GROUP BY o.kind
 """

@@ -127,7 +127,7 @@ async def test_counts_wait_for_a_database_that_is_away(world: World, monkeypatch
 
 
 async def test_a_month_counts_the_mailboxes_of_its_end(world: World) -> None:
-    await world.admin.execute("UPDATE owner SET created_at = '2026-01-15' WHERE state <> 'spare'")
+    await world.admin.execute("UPDATE address SET created_at = '2026-01-15'")
     await close(world.admin, world.owners[MARTIN])
     await world.admin.execute("UPDATE address SET closed_at = '2026-03-10' WHERE closed_at IS NOT NULL")
     assert [one.mailboxes for one in await of_month(world.admin, date(2025, 12, 1))] == []
