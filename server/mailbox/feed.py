@@ -22,7 +22,7 @@ CHANNEL = "caducee_folders"
 PAYLOAD = 7_900  # PostgreSQL takes less than 8,000 bytes
 POLL_SECONDS = 2.0
 RECONNECT_SECONDS = 0.5
-GATHER_SECONDS = 0.01  # the first change is told at once, those of the next moment together: a NOTIFY costs 0.2 ms
+GATHER_SECONDS = 0.05  # the first change is told at once, those of the next moment together: a NOTIFY costs 0.2 ms
 
 log = structlog.get_logger()
 Watched = tuple[int, int]  # owner id, folder id

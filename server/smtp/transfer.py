@@ -53,14 +53,30 @@ class Transfer(Authentication):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._state = State.CONNECTED
+        self._reached = State.CONNECTED
         self._host = ""  # what the client calls itself
         self._extended = False  # it came with EHLO
         self._transaction = Transaction()
 
     @property
+    def _state(self) -> State:
+        return self._reached
+
+    @_state.setter
+    def _state(self, state: State) -> None:
+        before, self._reached = self.in_transaction, state
+        if self.in_transaction != before:
+            self.service.acceptor.underway(-1 if before else 1)
+
+    @property
     def in_transaction(self) -> bool:
-        return self._state in TRANSACTION
+        return self._reached in TRANSACTION
+
+    async def _handle_client(self) -> None:
+        try:
+            await super()._handle_client()
+        finally:
+            self._reset()
 
     def _reset(self) -> None:
         """Forget the transaction."""

@@ -159,6 +159,10 @@ class Acceptor:
         )
         self._refusals.note(told)
 
+    def underway(self, change: int) -> None:
+        """A session has begun a message (1) or ended it, whatever its end (-1): they are gathered into groups."""
+        self._committer.underway(change)
+
     def arrived(self, accepted: Accepted) -> None:
         """The client has read the 250: it went on in the same session after the reply was written.
 

@@ -12,6 +12,7 @@ import pytest
 from server.base.errors import Reason, Refused, TryLater
 from server.db.credentials import SUPERUSER
 from server.mailbox.create import close
+from server.transport import commit
 from server.transport.accept import Done
 from server.transport.envelope import Notify
 from server.transport.local_queue import LocalQueue
@@ -42,6 +43,33 @@ async def test_a_group_of_messages_shares_commits_and_keeps_every_one(world: Wor
     assert [row.uid for row in view.rows] == list(range(1, 61))
     assert view.state.highestmodseq < 61, "no two messages shared a commit"
     assert len(set(await world.texts(PHARMACY))) == 60
+
+
+async def test_a_message_waits_for_those_that_others_are_sending_and_no_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "GATHER_SECONDS", 3600.0)
+    envelope = await world.envelope(PHARMACY)
+    world.acceptor.underway(3)
+    first = asyncio.create_task(world.acceptor.accept(envelope, message(number=1)))
+    second = asyncio.create_task(world.acceptor.accept(envelope, message(number=2)))
+    done, _ = await asyncio.wait([first, second], timeout=0.2)
+    assert not done
+    world.acceptor.underway(-1)  # the third client went away
+    await asyncio.gather(first, second)
+    mailbox = await world.mailbox(PHARMACY)
+    modseqs = {row.modseq for row in (await mailbox.view(1)).rows}
+    assert len(modseqs) == 1, "the two did not share a commit"
+    world.acceptor.underway(-1)
+    await world.acceptor.accept(envelope, message(number=3))  # alone, it waits for nobody
+    world.acceptor.underway(-1)
+
+
+async def test_nobody_waits_long_for_a_client_that_sends_slowly(world: World) -> None:
+    world.acceptor.underway(5)
+    await world.acceptor.accept(await world.envelope(PHARMACY), message())
+    world.acceptor.underway(-5)
+    assert len(await world.texts(PHARMACY)) == 1
 
 
 async def test_a_repeat_after_a_lost_250_is_answered_and_not_stored_again(world: World) -> None:

@@ -66,6 +66,7 @@ class Mailboxes:
         self.tokens = tokens
         self.taken: list[tuple[Envelope, bytes]] = []
         self.read = 0
+        self.begun = 0
 
     def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
         external = (sasl.EXTERNAL,) if shown else ()
@@ -123,6 +124,9 @@ class Mailboxes:
         verdict: Any = None  # nothing here asks for it
         return Accepted([Outcome(r, Done.DONE) for r in envelope.recipients], False, verdict, ())
 
+    def underway(self, change: int) -> None:
+        self.begun += change
+
     def arrived(self, accepted: Accepted) -> None:
         self.read += 1
 
@@ -151,6 +155,10 @@ class Place:
             server.close()
             for session in list(service.sessions):
                 session.hang_up(SHUTTING_DOWN)
+        # Every message that was begun has ended, however its session did.
+        async with asyncio.timeout(10):
+            while self.mailboxes.begun:
+                await asyncio.sleep(0.01)
 
     def client_tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.root / "root.pem"))
