@@ -7,7 +7,7 @@ of a message inside message/rfc822 part "2" has path "2.1", or "2.TEXT" when it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -218,11 +218,25 @@ class Message:
 
 
 def _moved(part: Part, delta: int) -> Part:
-    return replace(
-        part,
-        header_start=part.header_start + delta,
-        body_start=part.body_start + delta,
-        body_end=part.body_end + delta,
-        children=[_moved(child, delta) for child in part.children],
-        message=None if part.message is None else _moved(part.message, delta),
+    # By hand: dataclasses.replace takes three times as long, and each message that is accepted is moved.
+    return Part(
+        part.path,
+        part.header_start + delta,
+        part.body_start + delta,
+        part.body_end + delta,
+        part.type,
+        part.subtype,
+        part.params,
+        part.encoding,
+        part.disposition,
+        part.disposition_params,
+        part.content_id,
+        part.description,
+        part.language,
+        part.location,
+        part.md5,
+        part.lines,
+        [_moved(child, delta) for child in part.children],
+        None if part.message is None else _moved(part.message, delta),
+        part.opaque,
     )
