@@ -89,6 +89,11 @@ class TrustSpace:
 
     # Revocation
 
+    def issuers(self) -> list[x509.Certificate]:
+        """The authorities of the peers that were met."""
+        paths = list(self._paths.values())
+        return list({issuer.fingerprint(hashes.SHA256()): issuer for path in paths for issuer in path[1:]}.values())
+
     def peer(self, path: Sequence[bytes]) -> Peer:
         """Who showed this path (DER), which TLS verified. Raises ValueError: no certificate.
 
