@@ -106,14 +106,15 @@ class Lane:
                     except LinkLost as error:
                         lost = error
                     else:
-                        self.failures, self.proven = 0, True
+                        self.failures, self.closed_until, self.proven = 0, 0.0, True
                         return link
         except NoHost as error:
             if error.permanent:
                 raise Unreachable(refused("5.1.2", str(error))) from error
             lost = LinkLost(str(error), "4.4.3")
-        self.failures += 1
         self.proven = False
-        self.failure = postponed(lost.status, lost.text)
-        self.closed_until = clock.monotonic() + back_off(self.failures).total_seconds()
-        raise Unreachable(self.failure)
+        if self.closed is None:  # else several connections fail at once, and that is one failure
+            self.failures += 1
+            self.failure = postponed(lost.status, lost.text)
+            self.closed_until = clock.monotonic() + back_off(self.failures).total_seconds()
+        raise Unreachable(self.failure or postponed(lost.status, lost.text))

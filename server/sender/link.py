@@ -57,6 +57,7 @@ class Link(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._lost = False
         self._answered = False  # since the message now being sent began
+        self._handed_over = False  # its last octets were given away: from here on it may be taken
         self.extensions: dict[str, str] = {}
         self.sent = 0  # messages over this connection
 
@@ -225,16 +226,14 @@ class Link(asyncio.Protocol):
         if objection is not None:
             return [objection] * len(transaction.recipients)
         outcomes: list[Outcome | None] = [None] * len(transaction.recipients)
-        handed_over = self._answered = False
+        self._handed_over = self._answered = False
         try:
             outcomes = await self._open_transaction(transaction)
             if None in outcomes:
                 final = await self._start_content(transaction)
                 if final is None:
                     await self._content(transaction, content)
-                    handed_over = True
                     final = await self._reply(FINAL_SECONDS)
-                    handed_over = False
                 judged = answer(final, self.extensions)
                 outcomes = [judged if outcome is None else outcome for outcome in outcomes]
             self.sent += 1
@@ -243,7 +242,7 @@ class Link(asyncio.Protocol):
             if self.sent and not self._answered:
                 raise Stale from lost
             # 421 in place of the final reply is an answer: it was not taken.
-            failed = postponed(lost.status, lost.text, unsure=handed_over and not lost.text.startswith("421"))
+            failed = postponed(lost.status, lost.text, unsure=self._handed_over and not lost.text.startswith("421"))
             outcomes = [failed if outcome is None else outcome for outcome in outcomes]
         except BaseException:
             self.abort()
@@ -286,6 +285,7 @@ class Link(asyncio.Protocol):
         left = transaction.size
         async for piece in content:
             left -= len(piece)
+            self._handed_over = not left
             await self._write(piece if stuffing is None else stuffing.update(piece))
         if left:
             raise ValueError("the content has another size than was announced")
