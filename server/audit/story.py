@@ -31,7 +31,19 @@ _OF_MESSAGE = (
     "queue-ordered",
 )
 _OF_COPY = ("message-delivered", "message-bounced", "documents-filed", "content-read")
-_OF_MAILBOX = (*_OF_MESSAGE, *_OF_COPY, "alarm-raised", "terms-changed", "mailbox-created")
+_OF_MAILBOX = (
+    *_OF_MESSAGE,
+    *_OF_COPY,
+    "alarm-raised",
+    "mailbox-created",
+    "terms-changed",
+    "delegated",
+    "delegation-revoked",
+    "app-password-made",
+    "app-password-revoked",
+    "certificate-bound",
+    "certificate-removed",
+)
 
 
 @dataclass(frozen=True, slots=True)

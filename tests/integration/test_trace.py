@@ -92,7 +92,7 @@ def test_addresses_are_pseudonyms_unless_revealed_and_each_look_is_told(sent: tu
 def test_an_address_tells_what_concerns_it(sent: tuple[Served, str]) -> None:
     served, _ = sent
     received = told(served, PHARMACY)
-    assert {"mailbox-created", "message-accepted", "content-read"} <= set(kinds(received))
+    assert {"mailbox-created", "app-password-made", "message-accepted", "content-read"} <= set(kinds(received))
     by_sender = told(served, DOCTOR, awaited="message-refused")
     assert kinds(by_sender).count("message-accepted") == 2
     (refused,) = [one for one in by_sender if one["event"] == "message-refused"]
