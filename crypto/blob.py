@@ -1,4 +1,4 @@
-"""Stored content: chunked authenticated encryption with random access and a push writer.
+"""Stored content: chunked authenticated encryption with random access, a push writer and a push reader.
 
     blob   = header chunk*
     header = format (1 byte) | salt version (2) | blob number (16, random)
@@ -113,6 +113,51 @@ class BlobWriter:
 
     def __repr__(self) -> str:
         return f"BlobWriter(chunk {self._number})"
+
+
+class BlobReader:
+    """Opens the blob of `size` plain bytes, given in order piece by piece; at most a chunk is held back."""
+
+    __slots__ = ("_content_id", "_given", "_header", "_held", "_key", "_label", "_offset", "_salts", "_size")
+
+    def __init__(self, message_key: bytes, content_id: bytes, salts: Salts, size: int, label: bytes = b"body") -> None:
+        self._key, self._content_id, self._salts = message_key, content_id, salts
+        self._size, self._label = size, label
+        self._header = b""
+        self._held = b""
+        self._offset = 0  # of what is held, in the blob
+        self._given = 0
+
+    def update(self, cipher: bytes) -> bytes:
+        """The plain bytes that this piece completes. Raises `IntegrityError`, or `KeyMissing`."""
+        self._held += cipher
+        self._header = self._header or self._held[:HEADER]
+        reach = self._offset + len(self._held)
+        whole = max(0, reach - HEADER) // SEALED_CHUNK * CHUNK
+        until = self._size if reach >= sealed_size(self._size) else min(whole, self._size - 1)
+        until -= until % CHUNK if until < self._size else 0
+        if until <= self._given:
+            return b""
+        plain = decrypt_range(
+            self._key,
+            self._content_id,
+            self._salts,
+            self._held,
+            self._offset,
+            self._header,
+            self._given,
+            until,
+            self._size,
+            self._label,
+        )
+        begin = cipher_range(until, self._size, self._size)[0] if until < self._size else reach
+        self._held, self._offset, self._given = self._held[begin - self._offset :], begin, until
+        return plain
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes were given."""
+        return self._given == self._size
 
 
 def encrypt(message_key: bytes, content_id: bytes, salts: Salts, plain: bytes, label: bytes = b"body") -> bytes:

@@ -18,7 +18,7 @@ from server.sender import queries
 from server.sender.dialogue import Transaction
 from server.sender.keys import DayKeys
 from server.transport.accept import top_header
-from server.transport.queued import BodyReader, Queued, open_envelope
+from server.transport.queued import Queued, body_reader, open_envelope
 
 PART = 256 * KIB  # octets of a blob that are read, opened and sent at a time; divides PIECE
 HEAD = blob.HEADER + blob.SEALED_CHUNK  # of a blob, what holds the top header that a notification returns
@@ -72,7 +72,7 @@ class Content:
     """A message's octets as they leave, opened while they are read: a PART in memory."""
 
     first: bytes = field(repr=False)  # what the first part of the blob completes
-    reader: BodyReader
+    reader: blob.BlobReader
     more: AsyncIterator[bytes]
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -99,7 +99,7 @@ async def open_message(
             return None
         key = await keys.message_key(acquired, row["key_id"], queue_id, bytes(row["key"]))
     envelope = open_envelope(key, queue_id, salts, bytes(row["envelope"]))
-    reader = BodyReader(key, queue_id, salts, row["size"])
+    reader = body_reader(key, queue_id, salts, row["size"])
     first = reader.update(bytes(row["part"] or b""))
     message = Message(envelope, top_header(first), row["size"], row["owner_id"], row["trace_id"])
     rest = range(part, blob.sealed_size(row["size"]), PART)

@@ -247,48 +247,6 @@ def open_envelope(message_key: bytes, queue_id: bytes, salts: Salts, cipher: byt
         raise CryptoError("this envelope cannot be understood") from error
 
 
-def open_body(message_key: bytes, queue_id: bytes, salts: Salts, cipher: bytes) -> bytes:
-    """The message as it leaves, whole. Raises CryptoError."""
-    return blob.decrypt(message_key, queue_id, salts, cipher, _BODY)
-
-
-class BodyReader:
-    """Opens a body of `size` octets from its blob, given in order piece by piece; at most a chunk is held back."""
-
-    def __init__(self, message_key: bytes, queue_id: bytes, salts: Salts, size: int) -> None:
-        self._key, self._queue_id, self._salts, self._size = message_key, queue_id, salts, size
-        self._header = b""
-        self._held = b""
-        self._offset = 0  # of what is held, in the blob
-        self._given = 0
-
-    def update(self, cipher: bytes) -> bytes:
-        """The octets that this piece completes. Raises CryptoError."""
-        self._held += cipher
-        self._header = self._header or self._held[: blob.HEADER]
-        reach = self._offset + len(self._held)
-        whole = max(0, reach - blob.HEADER) // blob.SEALED_CHUNK * blob.CHUNK
-        until = self._size if reach >= blob.sealed_size(self._size) else min(whole, self._size - 1)
-        until -= until % blob.CHUNK if until < self._size else 0
-        if until <= self._given:
-            return b""
-        plain = blob.decrypt_range(
-            self._key,
-            self._queue_id,
-            self._salts,
-            self._held,
-            self._offset,
-            self._header,
-            self._given,
-            until,
-            self._size,
-            _BODY,
-        )
-        begin = blob.cipher_range(until, self._size, self._size)[0] if until < self._size else reach
-        self._held, self._offset, self._given = self._held[begin - self._offset :], begin, until
-        return plain
-
-    @property
-    def complete(self) -> bool:
-        """Whether all octets were given."""
-        return self._given == self._size
+def body_reader(message_key: bytes, queue_id: bytes, salts: Salts, size: int) -> blob.BlobReader:
+    """Opens the message as it leaves, of `size` octets, piece by piece."""
+    return blob.BlobReader(message_key, queue_id, salts, size, _BODY)

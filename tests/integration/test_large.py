@@ -20,6 +20,7 @@ from server.base.limits import LARGE_MESSAGE_SECONDS, STRAY_PIECES_SECONDS
 from server.base.settings import Transport
 from server.mail.summary import Summary
 from server.mailbox import maintenance
+from server.mailbox.check import check, problems_of
 from server.smtp import reply_codes as r
 from server.smtp.service import Budget
 from tests.smtp_edge import Client, Post, make_pki, post
@@ -237,3 +238,20 @@ async def test_an_octet_changed_inside_an_opaque_signature_is_seen(
     await client.sendmail(DOCTOR, [PHARMACY], bytes(sent))
     verdict = (await summary_of(world, PHARMACY)).verdict
     assert (verdict["status"], verdict["reason"]) == ("failed", "tampered")
+
+
+async def test_the_check_opens_every_piece(world: World) -> None:
+    await world.acceptor.accept(await world.envelope(PHARMACY), large())
+    assert await check(world.admin, world.keyring, world.edge) == []
+    *_, last = await world.admin.fetch("SELECT * FROM body_piece ORDER BY number")
+    for damage in (
+        "DELETE FROM body_piece WHERE number = 1",
+        f"DELETE FROM body_piece WHERE number = {last['number']}",
+        "UPDATE body_piece SET data = set_byte(data, 70000, get_byte(data, 70000) # 1) WHERE number = 0",
+        f"UPDATE body_piece SET data = data || '\\x00' WHERE number = {last['number']}",
+    ):
+        transaction = world.admin.transaction()
+        await transaction.start()
+        await world.admin.execute(damage)
+        assert len(await problems_of(world.admin, world.keyring, world.edge)) == 1
+        await transaction.rollback()

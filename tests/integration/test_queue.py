@@ -14,7 +14,7 @@ from server.base.errors import Reason, TryLater
 from server.mailbox.create import close
 from server.transport.accept import Done
 from server.transport.envelope import Envelope, Notify, Recipient, Remote, Returned
-from server.transport.queued import Queued, key_proof, open_body, open_envelope, queue_info
+from server.transport.queued import Queued, body_reader, key_proof, open_envelope, queue_info
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 FAR = "dr.durand@hopital.example"
@@ -52,7 +52,7 @@ async def opened(world: World, pair: MailboxKey) -> list[tuple[asyncpg.Record, Q
             )
         )
         envelope = open_envelope(key, queue_id, world.edge.salts, bytes(row["envelope"]))
-        found.append((row, envelope, open_body(key, queue_id, world.edge.salts, bytes(body))))
+        found.append((row, envelope, body_reader(key, queue_id, world.edge.salts, row["size"]).update(bytes(body))))
     return found
 
 

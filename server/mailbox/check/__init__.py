@@ -134,17 +134,22 @@ async def _contents(
 ) -> AsyncIterator[Problem]:
     cursor = connection.cursor(queries.CONTENTS, key.owner_id, sample, prefetch=CONTENTS_AT_ONCE)
     async for row in cursor:
-        content_id, cipher, header = row["content_id"], row["body"], b""
+        content_id = row["content_id"]
         try:
             message_key = key.message_key(content_id, row["key"], row["key_form"])
             summary = open_summary(message_key, content_id, edge.salts, row["summary"])
             if row["large"]:
-                header = open_header(message_key, content_id, edge.salts, cipher)
-                pieces = await connection.fetch(queries.BODY_PIECES, key.owner_id, content_id)
-                cipher = b"".join(piece["data"] for piece in pieces)
-            plain = blob.decrypt(message_key, content_id, edge.salts, cipher)
+                header = open_header(message_key, content_id, edge.salts, row["body"])
+                rest, octets = row["size"] - len(header), 0
+                reader = blob.BlobReader(message_key, content_id, edge.salts, rest)
+                async for piece in connection.cursor(queries.BODY_PIECES, key.owner_id, content_id, prefetch=1):
+                    octets += len(piece["data"])
+                    reader.update(piece["data"])
+                is_whole = reader.complete and octets == blob.sealed_size(rest)
+            else:
+                is_whole = len(blob.decrypt(message_key, content_id, edge.salts, row["body"])) == row["size"]
         except CryptoError:
             yield Problem("a content's key, summary and body open", key.owner_id, content_id.hex())
             continue
-        if not len(header) + len(plain) == row["size"] == summary.size:
+        if not (is_whole and row["size"] == summary.size):
             yield Problem("a content has the size it says", key.owner_id, content_id.hex())

@@ -178,3 +178,24 @@ def test_nonce_is_never_used_twice_with_a_key(monkeypatch: pytest.MonkeyPatch) -
     writer.finish()
     assert len(used) == 12
     assert len(set(used)) == len(used)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", [1_000, CHUNK, 10 * CHUNK])
+def test_a_reader_opens_what_comes_in_pieces(size: int, step: int) -> None:
+    sealed = blob.encrypt(KEY, CONTENT, SALTS, plain(size))
+    reader = blob.BlobReader(KEY, CONTENT, SALTS, size)
+    assert b"".join(reader.update(sealed[at : at + step]) for at in range(0, len(sealed), step)) == plain(size)
+    assert reader.complete
+
+
+def test_a_reader_sees_what_was_changed_or_cut() -> None:
+    sealed = blob.encrypt(KEY, CONTENT, SALTS, plain(3 * CHUNK))
+    reader = blob.BlobReader(KEY, CONTENT, SALTS, 3 * CHUNK)
+    reader.update(sealed[:-1])
+    assert not reader.complete
+    for size in (3 * CHUNK - 1, 2 * CHUNK):
+        with pytest.raises(IntegrityError):
+            blob.BlobReader(KEY, CONTENT, SALTS, size).update(sealed)
+    with pytest.raises(IntegrityError):
+        blob.BlobReader(KEY, CONTENT, SALTS, 3 * CHUNK).update(sealed[:100] + bytes([sealed[100] ^ 1]) + sealed[101:])
