@@ -90,8 +90,10 @@ class Pieces:
             await self._commit(PIECE)
 
     async def _commit(self, size: int) -> None:
+        with memoryview(self._cipher) as view:
+            piece = bytes(view[:size])
         async with connection(self._pool) as acquired:
-            await acquired.execute(self._statement, *self._place, self._number, bytes(self._cipher[:size]))
+            await acquired.execute(self._statement, *self._place, self._number, piece)
         del self._cipher[:size]
         self._number += 1
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.base.errors import ProtocolViolation, Reason, TryLater
-from server.base.limits import LARGE_MESSAGE_BYTES
+from server.base.limits import LARGE_MESSAGE_BYTES, MIME_HEADER_BYTES
 from server.mailbox.content import LARGE_BODY
 from server.smtp.reader import PART
 from server.smtp.service import Service
@@ -24,6 +24,7 @@ from server.transport.policy import Content as Found
 from server.transport.policy import Speaker
 
 _CRLF = b"\r\n"
+_STEP = 2 * MIME_HEADER_BYTES  # the first holds every header that policy lets in
 
 
 class Lines:
@@ -111,7 +112,9 @@ class Content:
                 raise TryLater(Reason.BUSY, "Too much mail in flight.")
             self._large = await self._acceptor.begin(await self._judged(data))
         self._policy.size(*self._asked, self.octets)
-        await self._acceptor.add(self._large, data)
+        # In steps, so that the first, which is the largest, is not copied as a whole by all that look at it.
+        for start in range(0, len(data), _STEP):
+            await self._acceptor.add(self._large, data[start : start + _STEP])
 
     async def _judged(self, data: bytes) -> Envelope:
         """The envelope, where policy lets the message with this beginning in."""
