@@ -194,6 +194,9 @@ class _Dialogue:
     def _content(self, size: int | None) -> None:
         if self._here is Point.CONTENT:
             self._take(lambda: len(self._buffer) >= 200)
+            if self._script.manner is Manner.PERMANENT:
+                self._say(b"552 5.3.4 too large")
+                self._over.wait(1)  # what closes behind unread octets is a reset, which may overtake the reply
             self._at(Point.CONTENT)
         if size is None:
             self._take(lambda: b"\r\n.\r\n" in self._buffer)

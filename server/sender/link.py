@@ -226,12 +226,13 @@ class Link(asyncio.Protocol):
         if objection is not None:
             return [objection] * len(transaction.recipients)
         outcomes: list[Outcome | None] = [None] * len(transaction.recipients)
-        self._handed_over = self._answered = False
+        self._handed_over = self._answered = begun = False
         try:
             outcomes = await self._open_transaction(transaction)
             if None in outcomes:
                 final = await self._start_content(transaction)
                 if final is None:
+                    begun = True
                     await self._content(transaction, content)
                     final = await self._reply(FINAL_SECONDS)
                 judged = answer(final, self.extensions)
@@ -241,8 +242,10 @@ class Link(asyncio.Protocol):
             self.abort()
             if self.sent and not self._answered:
                 raise Stale from lost
+            refusal = self._refused_meanwhile() if begun else None
             # 421 in place of the final reply is an answer: it was not taken.
-            failed = postponed(lost.status, lost.text, unsure=self._handed_over and not lost.text.startswith("421"))
+            unsure = self._handed_over and not lost.text.startswith("421")
+            failed = answer(refusal, {}) if refusal else postponed(lost.status, lost.text, unsure=unsure)
             outcomes = [failed if outcome is None else outcome for outcome in outcomes]
         except BaseException:
             self.abort()
@@ -291,6 +294,14 @@ class Link(asyncio.Protocol):
             raise ValueError("the content has another size than was announced")
         if stuffing is not None:
             await self._say(stuffing.end())
+
+    def _refused_meanwhile(self) -> Reply | None:
+        """What a peer said that did not want all of the content and closed."""
+        try:
+            reply = self._replies.next()
+        except ProtocolViolation:
+            return None
+        return reply if reply is not None and reply.code >= 400 else None
 
     async def _write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -112,6 +112,16 @@ async def test_a_failure_is_told_to_who_wants_to_know(out: WayOut, notify: froze
         assert b"Bonjour" not in notice, "and the content does not"
 
 
+async def test_a_peer_that_refuses_in_the_middle_and_closes_is_heard(out: WayOut) -> None:
+    where = out.peer(1, Script(Point.CONTENT, Manner.PERMANENT, times=9))
+    await out.write(where, data=message("x" * 70 + "\r\n" + ("y" * 74 + "\r\n") * 200_000))
+    await out.start()
+    await out.empty()
+    (notice,) = await out.world.texts(DOCTOR)
+    assert status(notice)[1]["Status"] == "5.3.4"
+    assert [(one["outcome"], one["attempt"]) for one in await out.trail()] == [("failed", 1)]
+
+
 async def test_the_null_sender_is_told_nothing(out: WayOut) -> None:
     where = out.peer(1, Script(Point.RCPT, Manner.PERMANENT))
     await out.write(where, reverse_path="")
