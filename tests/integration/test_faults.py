@@ -261,7 +261,7 @@ def test_dns_that_says_nothing_defers_and_dns_that_says_no_fails(street: Street)
 
 
 def test_a_large_message_is_never_whole_in_the_senders_memory(street: Street) -> None:
-    """Read, opened and sent a part at a time: its peak grows by far less than the message."""
+    """Read, opened and sent a part at a time: its peak grows by less than half the message."""
     before = street.peak()
     data = letter(street.served.doctor, f"dr@{DOMAINS['in order']}", "Volumineux") + (b"x" * 76 + b"\r\n") * 240_000
     with street.served.submission(street.served.doctor) as client:
@@ -271,7 +271,7 @@ def test_a_large_message_is_never_whole_in_the_senders_memory(street: Street) ->
     while not any(content.endswith(data) for content in peer.accepted):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert street.peak() - before < len(data) // 4
+    assert street.peak() - before < len(data) // 2
 
 
 def test_what_the_sender_logs_names_nobody(street: Street) -> None:
