@@ -115,7 +115,7 @@ class Committer:
         self._audit = audit
         self._flushers = flushers
         self._pending: deque[_Pending] = deque()
-        self._waiting_since = 0.0  # of the first of them
+        self._patience: asyncio.TimerHandle | None = None  # none: the first of them has waited long enough for others
         self._underway = 0  # messages begun and not ended, those in `_pending` and those being written among them
         self._writing = 0
         self._work = asyncio.Event()
@@ -149,12 +149,10 @@ class Committer:
         loop = asyncio.get_running_loop()
         pending = _Pending(items, loop.create_future())
         if not self._pending:
-            self._waiting_since = clock.monotonic()
+            self._patience = loop.call_later(GATHER_SECONDS, self._lose_patience)
         self._pending.append(pending)
         if not self._others_come():
             self._work.set()
-        elif len(self._pending) == 1:
-            loop.call_later(GATHER_SECONDS, self._work.set)
         return await pending.done
 
     def underway(self, change: int) -> None:
@@ -218,7 +216,11 @@ class Committer:
     def _others_come(self) -> bool:
         """Whether more messages may join those that wait, and these have not waited long."""
         expected = min(self._underway - self._writing, GROUP_MESSAGES)
-        return len(self._pending) < expected and clock.monotonic() - self._waiting_since < GATHER_SECONDS
+        return self._patience is not None and len(self._pending) < expected
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._work.set()
 
     def _in_good_hands(self) -> bool:
         """Whether another flusher will take what waits in a moment."""
@@ -232,6 +234,9 @@ class Committer:
             if group and size > GROUP_BYTES:
                 break
             group.append(self._pending.popleft())
+        if self._patience is not None and not self._pending:
+            self._patience.cancel()
+            self._patience = None
         return group
 
     def _parts(self, group: list[_Pending]) -> list[tuple[list[_Pending], bool]]:

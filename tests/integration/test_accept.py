@@ -66,10 +66,16 @@ async def test_a_message_waits_for_those_that_others_are_sending_and_no_longer(
 
 
 async def test_nobody_waits_long_for_a_client_that_sends_slowly(world: World) -> None:
+    envelope = await world.envelope(PHARMACY)
     world.acceptor.underway(5)
-    await world.acceptor.accept(await world.envelope(PHARMACY), message())
+    await world.acceptor.accept(envelope, message(number=1))
     world.acceptor.underway(-5)
-    assert len(await world.texts(PHARMACY)) == 1
+    alone = asyncio.create_task(world.acceptor.accept(envelope, message(number=2)))
+    await asyncio.sleep(0)
+    world.acceptor.underway(5)  # it waits already, and nobody was there when it began to
+    await alone
+    world.acceptor.underway(-5)
+    assert len(await world.texts(PHARMACY)) == 2
 
 
 async def test_a_repeat_after_a_lost_250_is_answered_and_not_stored_again(world: World) -> None:
