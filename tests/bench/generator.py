@@ -10,7 +10,10 @@ import ssl
 import time
 from dataclasses import dataclass, field
 
-from tests.bench.meter import cpu_seconds, machine_ticks, steal_share
+from tests.bench.meter import cpu_seconds, machine_ticks, pss_bytes, steal_share
+
+AT_ONCE = 50  # connections that are opened together
+SETTLED_SECONDS = 5.0
 
 
 @dataclass
@@ -98,6 +101,37 @@ async def _reader(target: Target, user: int) -> Line:
 async def _count(line: Line) -> int:
     answer = await line.imap(b"s", b"STATUS INBOX (MESSAGES)")
     return int(re.search(rb"MESSAGES (\d+)", answer)[1])  # type: ignore[index]
+
+
+async def idle(target: Target, connections: int) -> dict[str, object]:
+    """Open IMAP connections that sign in, select INBOX and IDLE; the memory of the server's processes for each."""
+    lines: list[Line] = []
+
+    async def wait(user: int) -> None:
+        line = await _reader(target, user)
+        await line.imap(b"b", b"SELECT INBOX")
+        line.writer.write(b"c IDLE\r\n")
+        if not (await line.reader.readline()).startswith(b"+"):
+            raise RuntimeError("IDLE was refused")
+        lines.append(line)
+
+    await wait(0)  # what the first of all costs is no connection's
+    before = pss_bytes(target.roots)
+    for start in range(0, connections, AT_ONCE):
+        await asyncio.gather(*(wait(n % len(target.users)) for n in range(start, min(start + AT_ONCE, connections))))
+    await asyncio.sleep(SETTLED_SECONDS)
+    grown = pss_bytes(target.roots) - before
+    cpu, began = cpu_seconds(target.roots), time.perf_counter()
+    await asyncio.sleep(SETTLED_SECONDS)
+    waiting = (cpu_seconds(target.roots) - cpu) / (time.perf_counter() - began)
+    for line in lines:
+        line.writer.close()
+    return {
+        "server": target.name,
+        "connections": connections,
+        "kib_per_connection": round(grown / 1024 / connections, 1),
+        "cpu_share_while_idle": round(waiting, 4),
+    }
 
 
 async def deliver(target: Target, size: int, messages: int, connections: int, mailboxes: int) -> dict[str, object]:
