@@ -77,7 +77,13 @@ class MailEdge(Edge):
         return value
 
 
-class Relay(MailEdge):
+class Accepting(MailEdge):
+    """A listening role that takes mail, which keeps a core busy: a worker for each."""
+
+    workers: int = Field(default=min(len(os.sched_getaffinity(0)), 4), ge=1, le=64)
+
+
+class Relay(Accepting):
     """Mail from other operators."""
 
     forwarders: Literal["refuse", "mark"] = Field(
@@ -89,7 +95,7 @@ class Relay(MailEdge):
     )
 
 
-class Submission(MailEdge):
+class Submission(Accepting):
     """Mail from the mailboxes here. An APP mailbox may send ten times what the limits say."""
 
     messages_per_hour: int = Field(default=1_000, ge=0, description="messages that one mailbox sends; 0 for no limit")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import uvloop
 
@@ -21,6 +22,7 @@ CONNECTIONS = (1, 4)
 
 
 def main() -> None:
+    os.environ["CADUCEE_SUBMISSION__WORKERS"] = "1"  # whose memory is watched
     with ours((SMALL, LARGE), max(CONNECTIONS)) as us, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         (worker,) = [pid for pid, command in tree(us.roots[0]).items() if kind_of(command) == "submission"]
         runner.run(deliver(us, SMALL, 100, max(CONNECTIONS), 1))

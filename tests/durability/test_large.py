@@ -22,7 +22,10 @@ MEGABYTE = 1_000_000
 ROOM_KIB = 10 * 1024
 ENTITY = b"Content-Type: image/png; name=radio.png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 LINE = b"iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAYAAAB/HSuDAAAACXBIWXMAAAsTAAALEwEAmpwYAA\r\n"
-LARGEST = {"CADUCEE_TRANSPORT__MAX_MESSAGE_BYTES": str(256 * 1024 * 1024)}
+LARGEST = {
+    "CADUCEE_TRANSPORT__MAX_MESSAGE_BYTES": str(256 * 1024 * 1024),
+    "CADUCEE_SUBMISSION__WORKERS": "1",  # the one that is watched
+}
 
 
 @pytest.fixture(scope="module")
