@@ -2,7 +2,7 @@
 
 In this order, with one thread until the seal: read settings, secrets and code; bind the sockets; seal; connect to the
 database as the role's own user; serve; on SIGTERM drain. After the seal neither `keys/` nor PostgreSQL's data can be
-opened, so what a role may know is what it took here (architecture §4 and §5).
+opened, so what a role may know is what it took here (docs/architecture.md, Processes and Keys).
 """
 
 from __future__ import annotations

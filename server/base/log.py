@@ -1,7 +1,7 @@
 """Structured logs: one JSON line an event, control characters escaped, no health data.
 
 Callers name the event and give facts; they format nothing. A patient's address holds the INS, so an address reaches a
-log only through `Pseudonyms.of` (architecture §6).
+log only through `Pseudonyms.of` (docs/security.md, Logs).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _LibraryFormatter(logging.Formatter):
 
 
 class Pseudonyms:
-    """Names of people for logs, metrics and reply texts: `p-<base32 of a keyed hash>@domain` (architecture §6)."""
+    """Names of people for logs, metrics and reply texts: `p-<base32 of a keyed hash>@domain`."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

@@ -27,8 +27,6 @@ TEMPLATE = """\
 
 domain = "{domain}"
 patient_domain = "{patient_domain}"
-# "mssante" turns on the French set of rules.
-profile = "default"
 # true refuses everything that is only for trying out.
 production = false
 {listeners}

@@ -44,7 +44,7 @@ PARAMETERS: dict[str, str] = {
     "idle_in_transaction_session_timeout": "30s",
     "client_connection_check_interval": "2s",
     "timezone": "UTC",
-    # logs (architecture §6): health data must not reach one. Errors of statements go to the client alone, since their
+    # logs (docs/security.md): health data must not reach one. Errors of statements go to the client alone, since their
     # text may quote a value (`invalid input syntax for type integer: "…"`).
     "log_min_messages": "log",
     "log_min_error_statement": "panic",

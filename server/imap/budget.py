@@ -1,4 +1,4 @@
-"""The memory that literals of a worker may take together (architecture §7): past it a message waits, nothing dies."""
+"""The memory that literals of a worker may take together: past it a message waits, nothing dies."""
 
 from __future__ import annotations
 

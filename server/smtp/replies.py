@@ -1,4 +1,4 @@
-"""The one table that maps a reason of the domain to the SMTP reply (architecture §6)."""
+"""The one table that maps a reason of the domain to the SMTP reply (docs/architecture.md, Errors)."""
 
 from __future__ import annotations
 

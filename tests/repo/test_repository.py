@@ -165,3 +165,26 @@ def test_tests_of_the_faults_exist() -> None:
         assert (ROOT / "tests" / file).is_file(), one
         if function:
             assert re.search(rf"^(async )?def {function}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), one
+
+
+def test_pages_name_only_files_that_exist() -> None:
+    """Each `path` of a page that begins with a folder of ours, or ends as a source file: code moves, pages stay behind.
+
+    Paths are told from the root, from `server/` or from `tests/`; a file's bare name may be of any room.
+    """
+    known = {path.relative_to(ROOT).as_posix() for path in tracked()}
+    known |= {parent.as_posix() for path in known for parent in Path(path).parents}
+    names = {Path(path).name for path in known}
+    starts = ("", "server/", "tests/", "docs/")
+    checked, lost = 0, []
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for one in re.findall(r"`([\w./-]+)(?:::\w+)?`", page.read_text(encoding="utf-8")):
+            first, inside, _ = one.partition("/")
+            ours = inside and any(start + first in known for start in starts)
+            if not ours and not one.endswith((".py", ".sql")):
+                continue
+            checked += 1
+            if not any(start + one.rstrip("/") in known for start in starts) and (inside or one not in names):
+                lost.append(f"{page.relative_to(ROOT)}: {one}")
+    assert checked > 200
+    assert lost == []
