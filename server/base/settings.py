@@ -239,7 +239,6 @@ class Settings(BaseModel):
     patient_domain: str = Field(
         default="", description="domain of the patients' addresses; patient.<domain> when empty"
     )
-    profile: Literal["default", "mssante"] = "default"
     production: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     relay: Relay = Relay()
