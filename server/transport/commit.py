@@ -26,6 +26,7 @@ from asyncpg.pool import PoolConnectionProxy
 from server.audit.trail import Audit, Event, writers
 from server.base import clock, metrics
 from server.base.errors import Reason, TryLater
+from server.base.later import Later
 from server.base.limits import GROUP_MESSAGES, LOCK_TIMEOUT_MS, MIB
 from server.db.pool import AWAY, FULL
 from server.mailbox.content import Prepared
@@ -123,7 +124,7 @@ class Committer:
         self._tasks: list[asyncio.Task[None]] = []
         self._arrived: set[bytes] = set()
         self._locked: dict[int, float] = {}  # owner → until when (monotonic) its lock is not waited for
-        self._forgetting: asyncio.Task[None] | None = None
+        self._forgetting = Later(self.forget, FORGET_SECONDS)
         self._closing = False
 
     def start(self) -> None:
@@ -135,9 +136,7 @@ class Committer:
         self._closing = True
         self._work.set()
         await asyncio.gather(*self._tasks)
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-        await self.forget()
+        await self._forgetting.close()
 
     async def submit(self, items: Sequence[Item]) -> list[list[Placed]]:
         """Commit the items together; outcomes by item and copy.
@@ -164,8 +163,7 @@ class Committer:
     def arrived(self, fingerprints: Sequence[bytes]) -> None:
         """The sender has its 250: the same bytes from now on are a new message. Told with the next group."""
         self._arrived.update(fingerprints)
-        if self._forgetting is None or self._forgetting.done():
-            self._forgetting = asyncio.get_running_loop().create_task(self._forget_soon())
+        self._forgetting.soon()
 
     def is_arrived(self, fingerprints: Sequence[bytes]) -> bool:
         """Whether one of these is known to have arrived and the database does not know yet."""
@@ -184,10 +182,6 @@ class Committer:
             log.warning("fingerprints_kept", error=error)
             return
         self._arrived.difference_update(told)
-
-    async def _forget_soon(self) -> None:
-        await asyncio.sleep(FORGET_SECONDS)
-        await self.forget()
 
     async def _flush(self) -> None:
         connection: asyncpg.Connection | None = None

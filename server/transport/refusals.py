@@ -7,7 +7,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import asyncpg
@@ -15,6 +14,7 @@ import structlog
 
 from server.audit.trail import Audit, Event, write
 from server.base.errors import Reason, TryLater
+from server.base.later import Later
 from server.base.limits import REFUSALS_TOLD
 from server.mailbox.trouble import connection
 
@@ -44,7 +44,7 @@ class Refusals:
         self._audit = audit
         self._waiting: list[Refusal] = []
         self._left_out = 0
-        self._telling: asyncio.Task[None] | None = None
+        self._telling = Later(self.tell, TELL_SECONDS)
 
     def note(self, refusal: Refusal) -> None:
         """Keep it until it is told."""
@@ -52,14 +52,11 @@ class Refusals:
             self._left_out += 1
             return
         self._waiting.append(refusal)
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
+        self._telling.soon()
 
     async def close(self) -> None:
         """Tell what is left."""
-        if self._telling is not None:
-            self._telling.cancel()
-        await self.tell()
+        await self._telling.close()
 
     async def tell(self) -> None:
         """Write them now. When the database is away they are told with the next."""
@@ -87,7 +84,3 @@ class Refusals:
             trace=refusal.trace,
             message_id=refusal.message_id,
         )
-
-    async def _tell_soon(self) -> None:
-        await asyncio.sleep(TELL_SECONDS)
-        await self.tell()

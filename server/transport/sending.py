@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +17,7 @@ import structlog
 
 from server.base import clock
 from server.base.errors import Reason, TryLater
+from server.base.later import Later
 from server.base.limits import SENDING_NAMES, SOFTWARE_RATE
 from server.base.log import Pseudonyms
 from server.base.settings import Submission
@@ -54,7 +54,7 @@ class Sending:
         self._recipients = settings.recipients_per_hour
         self._hour = self._next = datetime.min.replace(tzinfo=UTC)
         self._sent: dict[int, _Sent] = {}  # by number of the mailbox
-        self._telling: asyncio.Task[None] | None = None
+        self._telling = Later(self.tell, TELL_SECONDS)
 
     def check(self, who: Principal) -> None:
         """May this mailbox send one more message now? Raises TryLater(SENT_TOO_MUCH)."""
@@ -81,14 +81,11 @@ class Sending:
         sent.new_messages += 1
         sent.recipients += recipients
         sent.new_recipients += recipients
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
+        self._telling.soon()
 
     async def close(self) -> None:
         """Tell what is left."""
-        if self._telling is not None:
-            self._telling.cancel()
-        await self.tell()
+        await self._telling.close()
 
     async def tell(self) -> None:
         """Tell the database now and learn what the others told. When it is away this is tried with the next message."""
@@ -117,10 +114,6 @@ class Sending:
                 sent.messages = row["count"] + sent.new_messages
             else:
                 sent.recipients = row["count"] + sent.new_recipients
-
-    async def _tell_soon(self) -> None:
-        await asyncio.sleep(TELL_SECONDS)
-        await self.tell()
 
     def _turn(self) -> None:
         """A new hour begins at nothing; what was not told of the old one no longer matters."""

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections import Counter
 
@@ -18,6 +17,7 @@ import structlog
 
 from crypto.edge import EdgeKeys
 from server.base import clock
+from server.base.later import Later
 from server.base.limits import VOLUME_NAMES
 from server.base.log import Pseudonyms
 from server.mail.addresses import normalise
@@ -44,7 +44,7 @@ class Volume:
         self._pseudonyms = Pseudonyms(edge.pseudonym)
         self._received: Counter[tuple[str, int]] = Counter()  # by address and owner
         self._pairs: dict[tuple[str, str], int | None] = {}  # sender and recipient → owner where the sender is ours
-        self._telling: asyncio.Task[None] | None = None
+        self._telling = Later(self.tell, TELL_SECONDS)
 
     def accepted(self, envelope: Envelope) -> None:
         """Count a message that was taken."""
@@ -58,14 +58,11 @@ class Volume:
                 self._received[address, recipient.route.owner_id] += 1
             if sender:
                 self._pairs[sender, address] = envelope.source.principal
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
+        self._telling.soon()
 
     async def close(self) -> None:
         """Tell what is left."""
-        if self._telling is not None:
-            self._telling.cancel()
-        await self.tell()
+        await self._telling.close()
 
     async def tell(self) -> None:
         """Tell the database now. When it is away this is tried again with the next message."""
@@ -94,10 +91,6 @@ class Volume:
             log.warning("volume_kept", error=error)
             self._received.update(received)
             self._pairs = pairs | self._pairs
-
-    async def _tell_soon(self) -> None:
-        await asyncio.sleep(TELL_SECONDS)
-        await self.tell()
 
     def _pair(self, sender: str, recipient: str) -> bytes:
         both = f"pair 1\0{sender}\0{recipient}".encode("utf-8", "surrogatepass")
