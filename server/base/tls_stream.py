@@ -195,7 +195,8 @@ class TlsStream(asyncio.Protocol, asyncio.Transport):
         with suppress(ssl.SSLError):
             self._ssl.unwrap()
         self._flush()
-        self._transport.write_eof()
+        with suppress(OSError):  # ENOTCONN: the peer is gone already, as reading tells next
+            self._transport.write_eof()
         self._transport.resume_reading()
         self._linger()
 
