@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from crypto.keyring import Keyring
 from crypto.pki.issue import new_root
 from crypto.smime.anchors import TrustAnchors
 from tests import store_world
+from tests.smtp_edge import Post, make_pki, post
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,16 @@ async def world(database: Any, keyring: Keyring, anchors: TrustAnchors) -> Async
     """Three mailboxes and both sides of the store, checked at the end."""
     async with store_world.world(database, keyring, anchors) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_pki` makes, for the tests of one file."""
+    return make_pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+async def submission(world: store_world.World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
+    """Submission on loopback before the store."""
+    async with post(world, pki, anchors) as running:
+        yield running

@@ -10,33 +10,19 @@ import asyncio
 import base64
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from crypto.smime.anchors import TrustAnchors
 from server.base import limits
 from server.smtp.service import Budget
 from tests.durability.processes import kill, kind_of, tree
 from tests.serving import Served
-from tests.smtp_edge import DOMAIN, Post, make_pki, post
+from tests.smtp_edge import DOMAIN, Post
 from tests.store_world import DOCTOR, PHARMACY, World, message
 from tests.unit.smtp.test_reader import FALSE_ENDS
 
 ENVELOPE = f"MAIL FROM:<{DOCTOR}>\r\nRCPT TO:<{PHARMACY}>\r\n".encode()
 SMUGGLED = ENVELOPE + b"DATA\r\n" + message("smuggled", number=666) + b".\r\n"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-async def submission(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
-    async with post(world, pki, anchors) as running:
-        yield running
 
 
 class Raw:

@@ -16,7 +16,7 @@ from server.base.proxy import SIGNATURE
 from server.identity.throttle import NETWORK_FAILURES
 from tests.imap_edge import access
 from tests.programs import need
-from tests.smtp_edge import DOMAIN, make_pki, post
+from tests.smtp_edge import DOMAIN, post
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
 OFFICE, OTHER = "192.0.2.77", "192.0.2.78"
@@ -39,11 +39,6 @@ class Passed(smtplib.SMTP):
         connected = socket.create_connection((host, port), timeout)
         connected.sendall(header(self._client))
         return connected
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 async def test_submission_sees_the_clients_address(world: World, pki: Path, anchors: TrustAnchors) -> None:

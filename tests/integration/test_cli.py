@@ -15,7 +15,7 @@ import pytest
 from server.base.settings import load
 from server.cli.admin import Admin
 from server.roles import TABLE
-from tests.serving import CADUCEE, DOMAIN, INS, PATIENT_DOMAIN, REPOSITORY, caducee
+from tests.serving import CADUCEE, DOMAIN, INS, PATIENT_DOMAIN, REPOSITORY, caducee, refused
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +25,6 @@ def made() -> Iterator[Path]:
         home = Path(place) / "home"
         caducee("init", str(home), "--domain", DOMAIN, home=home)
         yield home
-
-
-def refused(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
-    """What a command says when it ends with status 1, and no traceback."""
-    done = subprocess.run(
-        [*CADUCEE, *words],
-        env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_init_closes_the_folder_and_every_key(made: Path) -> None:

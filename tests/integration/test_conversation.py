@@ -16,17 +16,12 @@ from server.mailbox import terms
 from server.mailbox.create import create
 from server.mailbox.model import NewMailbox, OwnerKind
 from server.smtp import reply_codes as r
-from tests.smtp_edge import Client, make_pki, post
+from tests.smtp_edge import Client, post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
 
 OPERATOR, LISTED = "operateur.fr", "autre.fr"
 COLLEAGUE = f"dr@{OPERATOR}"
 OTHER_PATIENT = "279035121518989@patient.msg.exemple.fr"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 @dataclass

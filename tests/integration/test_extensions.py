@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from crypto.smime.anchors import TrustAnchors
-from tests.smtp_edge import Client, Post, make_pki, post
+from tests.smtp_edge import Client, Post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 BINARY = (
@@ -16,17 +12,6 @@ BINARY = (
     "Message-ID: <image@cabinet.example>\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
     "Content-Transfer-Encoding: binary\r\n\r\n"
 ).encode() + bytes(range(256)) * 40
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-async def submission(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
-    async with post(world, pki, anchors) as running:
-        yield running
 
 
 async def chunks(client: Client, data: bytes, size: int) -> list[int]:

@@ -6,18 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock
 from server.transport.local_queue import LocalQueue
-from tests.smtp_edge import make_pki, post
+from tests.smtp_edge import post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 def queue(world: World) -> LocalQueue:

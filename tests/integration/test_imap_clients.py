@@ -18,15 +18,9 @@ from crypto.smime.anchors import TrustAnchors
 from server.base import clock
 from tests.imap_edge import NAME, Access, Client, access
 from tests.programs import need
-from tests.smtp_edge import make_pki
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture

@@ -23,16 +23,11 @@ from server.mailbox import maintenance
 from server.mailbox.check import check, problems_of
 from server.smtp import reply_codes as r
 from server.smtp.service import Budget
-from tests.smtp_edge import Client, Post, make_pki, post
+from tests.smtp_edge import Client, Post, post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 LINE = b"iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAYAAAB/HSuDAAAACXBIWXMAAAsTAAALEwEAmpwYAA\r\n"
 IMAGE = b"Content-Type: image/png; name=radio.png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from server.smtp import reply_codes as r
 from server.transport.envelope import Remote
 from server.transport.policy import Policy
 from server.trust.space import TrustSpace
-from tests.smtp_edge import Client, Post, make_pki, post
+from tests.smtp_edge import Client, Post, post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 OPERATOR, OTHER = "operateur.fr", "autre.fr"
@@ -32,11 +32,6 @@ REPORT = (
     'Content-Type: multipart/report; report-type=delivery-status; boundary="x"\r\n\r\n'
     "--x\r\n\r\nperdu\r\n--x\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a\r\n\r\n--x--\r\n"
 ).encode()
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 def subject(pki: Path) -> str:

@@ -20,11 +20,6 @@ PEER = f"dr@{PEER_DOMAIN}"
 LETTER = message().replace(DOCTOR.encode(), PEER.encode(), 1)
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
 def subject(pki: Path) -> str:
     certificate = x509.load_pem_x509_certificate((pki / "organisation.pem").read_bytes())
     return certificate.subject.rfc4514_string()

@@ -23,17 +23,12 @@ from server.smtp import reply_codes as r
 from server.trust.keeping import keep_crl
 from tests.programs import need
 from tests.revocation_lists import crl
-from tests.smtp_edge import Post, make_pki, post
+from tests.smtp_edge import Post, post
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
 PEER_DOMAIN = "operateur.fr"
 PEER = f"dr@{PEER_DOMAIN}"
 LETTER = message().replace(DOCTOR.encode(), PEER.encode(), 1)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture

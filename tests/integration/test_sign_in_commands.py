@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import imaplib
 import json
-import os
 import smtplib
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -15,21 +13,7 @@ import pytest
 
 from crypto.pki import development
 from server.base import clock
-from tests.serving import CADUCEE, DOCTOR, DOMAIN, PHARMACY, REPOSITORY, Served, caducee
-
-
-def refused(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
-    """What a command says when it ends with status 1, and no traceback."""
-    done = subprocess.run(
-        [*CADUCEE, *words],
-        env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+from tests.serving import DOCTOR, DOMAIN, PHARMACY, Served, caducee, refused
 
 
 def test_a_program_is_given_a_certificate(running: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,17 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from crypto.smime.anchors import TrustAnchors
 from server.base import clock
 from server.db.credentials import SUPERUSER
 from server.mailbox.create import close
 from server.smtp import reply_codes as r
 from server.smtp.service import Budget
 from tests.programs import need
-from tests.smtp_edge import Post, make_pki, post
+from tests.smtp_edge import Post
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
 REFUSED = r.NO_CONVERSATION.text.split("\n")  # French, then English
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-async def submission(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
-    async with post(world, pki, anchors) as running:
-        yield running
 
 
 async def refused(call: Callable[..., Awaitable[object]], *arguments: Any) -> tuple[int, str]:
