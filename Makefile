@@ -7,8 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 PRODUCT := server crypto directory
-# Extra arguments for pytest: make test PYTEST="-k imap -x"
+# Extra arguments for pytest: make test PYTEST="-k imap -x" (a debugger wants -n0 too)
 PYTEST ?=
+# One process a core, each file in one of them, in order: the long ones of durability/ begin early.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests demo check repo test soak fuzz bench format docs clean
@@ -25,7 +27,7 @@ test: setup-tests ## every check: formatting, ruff, mypy, imports, house rules, 
 	@sh tests/install-debian-packages
 	@$(MAKE) --no-print-directory check repo
 	@echo "Tests"
-	@$(BIN)/pytest -q -m "not soak" --ignore=tests/repo $(PYTEST)
+	@$(BIN)/pytest -q -m "not soak" --ignore=tests/repo $(PARALLEL) $(PYTEST)
 
 # Cheapest first: a misplaced comma is told in a second.
 check:

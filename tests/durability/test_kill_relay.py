@@ -91,7 +91,7 @@ async def queued(side: Served, *, hurry: bool = False) -> int:
             return int(await connection.fetchval("SELECT count(*) FROM queue_recipient"))
         finally:
             await connection.close()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         return 1
 
 

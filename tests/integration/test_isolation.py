@@ -24,6 +24,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON message FOR EACH ROW EXECUTE FUNCTION ref
 async def locked(world: World, address: str) -> AsyncIterator[None]:
     """Another session holds the mailbox's folders, as a long command does."""
     locker = await world.database.connect()
+    await locker.execute("SET idle_in_transaction_session_timeout = 0")  # however slow the machine
     try:
         async with locker.transaction():
             await locker.execute("SELECT 1 FROM folder_state WHERE owner_id = $1 FOR UPDATE", world.owners[address])

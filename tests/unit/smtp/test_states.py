@@ -31,7 +31,7 @@ def test_nothing_moves_mail_before_somebody_is_known() -> None:
     [
         ("MAIL", "FROM:<a@b>", State.READY, None),
         ("MAIL", "FROM:<a@b>", State.CONNECTED, r.BAD_SEQUENCE),
-        *(("MAIL", "FROM:<a@b>", state, r.BAD_SEQUENCE) for state in TRANSACTION),
+        *(("MAIL", "FROM:<a@b>", state, r.BAD_SEQUENCE) for state in sorted(TRANSACTION, key=str)),
         ("MAIL", "", State.READY, r.SYNTAX),
         ("RCPT", "TO:<a@b>", State.READY, r.BAD_SEQUENCE),
         ("RCPT", "TO:<a@b>", State.SENDER, None),
@@ -49,7 +49,7 @@ def test_nothing_moves_mail_before_somebody_is_known() -> None:
         ("BDAT", "5", State.CHUNKS, None),
         ("BDAT", "5", State.SPOILED, r.BAD_SEQUENCE),
         ("BDAT", "", State.ADDRESSED, r.SYNTAX),
-        *(("AUTH", "PLAIN", state, r.BAD_SEQUENCE) for state in TRANSACTION),
+        *(("AUTH", "PLAIN", state, r.BAD_SEQUENCE) for state in sorted(TRANSACTION, key=str)),
         *(("RSET", "", state, None) for state in State),
         ("STARTTLS", "", State.CONNECTED, r.BAD_SEQUENCE),
         ("QUIT", "", State.CONNECTED, None),
