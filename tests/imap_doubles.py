@@ -17,6 +17,7 @@ from server.identity import sasl
 from server.identity.model import Delegate, Principal, Rights
 from server.imap.budget import Budget
 from server.imap.dialogue import Dialogue
+from server.imap.grammar.sequence import SequenceSet
 from server.imap.session import Services, Session
 from server.imap.view import Views
 from server.mail.scan import scan
@@ -34,6 +35,7 @@ class Kept:
     folder: Folder
     uidnext: int = 1
     modseq: int = 1
+    trimmed: int = 0  # the log holds what came after this modseq
     rows: dict[int, Row] = field(default_factory=dict)
     gone: list[tuple[int, int]] = field(default_factory=list)
 
@@ -140,6 +142,12 @@ class MemoryMailbox:
         changed = [row for row in kept.rows.values() if row.modseq > since_modseq]
         vanished = [(uid, uid) for modseq, uid in kept.gone if modseq > since_modseq]
         return Changes(kept.state(), changed, vanished, True)
+
+    async def vanished(self, folder_id: int, since_modseq: int) -> list[tuple[int, int]] | None:
+        kept = self._of(folder_id)
+        if since_modseq < kept.trimmed:
+            return None
+        return SequenceSet(tuple((uid, uid) for modseq, uid in kept.gone if modseq > since_modseq)).resolve(0)
 
     async def store(
         self,

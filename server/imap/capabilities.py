@@ -17,6 +17,7 @@ class Phase(Enum):
 # One name a line with its RFC; those that depend on the phase are below.
 CAPABILITIES: tuple[bytes, ...] = (
     b"IMAP4rev1",  # RFC 3501
+    b"IMAP4rev2",  # RFC 9051
     b"LITERAL-",  # RFC 7888
     b"SASL-IR",  # RFC 4959
     b"ID",  # RFC 2971
@@ -29,6 +30,7 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"MOVE",  # RFC 6851
     b"ESEARCH",  # RFC 4731
     b"CONDSTORE",  # RFC 7162
+    b"QRESYNC",  # RFC 7162
     b"SPECIAL-USE",  # RFC 6154
     b"LIST-EXTENDED",  # RFC 5258
     b"LIST-STATUS",  # RFC 5819
@@ -43,7 +45,7 @@ CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (
     b"AUTH=XOAUTH2",  # where there is an identity provider, as the next
     b"AUTH=OAUTHBEARER",  # RFC 7628
 )
-_BEFORE = (b"IMAP4rev1", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE")
+_BEFORE = (b"IMAP4rev1", b"IMAP4rev2", b"LITERAL-", b"SASL-IR", b"ID", b"ENABLE")
 
 _LINES = {
     Phase.CLEAR: b" ".join((*_BEFORE, *CAPABILITIES_IN_CLEAR)),

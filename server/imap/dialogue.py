@@ -165,7 +165,7 @@ class Dialogue:
             cursor.end()
         except (BadSyntax, Illegal) as error:
             self._give_back()
-            self._bad(_tag_of(frame.text), str(error))
+            self._bad(_tag_of(frame.text), error)
             return
         del frame, cursor
         if isinstance(command, Authenticate) and nonauth.needs_answer(self.session, command):
@@ -194,13 +194,13 @@ class Dialogue:
         if mode is Mode.IDLE:
             if line.upper() != b"DONE":
                 self.session.stop_idling()
-                self._bad(tag, "Expected DONE")
+                self._bad(tag, BadSyntax("Expected DONE"))
                 return
         else:
             try:
                 command = nonauth.answered(command, line)
             except BadSyntax as error:
-                self._bad(tag, str(error))
+                self._bad(tag, error)
                 return
         await self._run(tag, verb, command)
 
@@ -217,7 +217,7 @@ class Dialogue:
             self._wait(Mode.SASL, tag, verb, challenge.command)
             return
         except (BadSyntax, Illegal) as error:
-            self._bad(tag, str(error))
+            self._bad(tag, error)
             return
         except Desynchronised:
             raise
@@ -270,8 +270,9 @@ class Dialogue:
         return None
 
     # --- faults -----------------------------------------------------------------------------------------------
-    def _bad(self, tag: bytes, text: str) -> None:
-        self.session.write(responses.status(tag, b"BAD", text))
+    def _bad(self, tag: bytes, error: BadSyntax | Illegal) -> None:
+        code = error.code if isinstance(error, Illegal) else b""
+        self.session.write(responses.status(tag, b"BAD", str(error), code))
         self._fail()
 
     def _fail(self) -> None:
@@ -286,10 +287,9 @@ class Dialogue:
         if event.admission is Admission.SENSELESS:
             try:
                 self._head(Cursor(Frame(event.text)))
-                reason = "Malformed command"
+                self._bad(tag, BadSyntax("Malformed command"))
             except (BadSyntax, Illegal) as error:
-                reason = str(error)
-            self._bad(tag, reason)
+                self._bad(tag, error)
         elif event.admission is Admission.TOO_BIG:
             self.session.write(responses.status(tag, b"NO", "The literal is larger than allowed", b"TOOBIG"))
         else:

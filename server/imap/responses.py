@@ -77,7 +77,11 @@ class Declined(Exception):
 
 
 class Illegal(Exception):
-    """A command that is well formed and senseless here: a tagged BAD."""
+    """A command that is well formed and senseless here: a tagged BAD, with a code where one was defined for it."""
+
+    def __init__(self, text: str, code: bytes = b"") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Desynchronised(Exception):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from server.base.errors import Reason, Refused
 from server.base.metrics import CONNECTIONS
 from server.identity.model import Rights
-from server.imap import fetch_lines
 from server.imap.budget import Budget
 from server.imap.capabilities import Phase, capabilities
 from server.imap.grammar import flags, names, write
+from server.imap.grammar.sequence import compact
 from server.imap.responses import untagged
 from server.imap.view import Selected, Updates, Views
-from server.mailbox.model import Folder
+from server.mailbox.model import Folder, Row
 
 if TYPE_CHECKING:
     from server.identity.model import Principal
@@ -83,7 +83,8 @@ class Session:
         self.state = State.NOT_AUTHENTICATED
         self.principal: Principal | None = None
         self.selected: Selected | None = None
-        self.condstore = False
+        # What the client switched on, by ENABLE (RFC 5161) or, of CONDSTORE, by asking for it (RFC 7162 §3.1).
+        self.rev2 = self.utf8 = self.condstore = self.qresync = self.uidonly = False
         self.tag = b""  # of the command being run
         self.wake: Callable[[], None] | None = None  # set by the edge: called when an idling session has news
         self._mailbox: Mailbox | None = None
@@ -146,6 +147,13 @@ class Session:
         self.state = State.AUTHENTICATED
         CONNECTIONS.labels("imap", principal.kind).inc()
 
+    def use_condstore(self) -> None:
+        """RFC 7162 §3.1: the first command that asks for it switches it on; what is selected then tells its modseq."""
+        if not self.condstore:
+            self.condstore = True
+            if self.selected is not None:
+                self.ok("Highest modification sequence", self.selected.highest)
+
     def enter(self, selected: Selected) -> None:
         self.selected = selected
         self.state = State.SELECTED
@@ -197,28 +205,51 @@ class Session:
         await self.drain()
 
     def _tell(self, selected: Selected, news: Updates) -> None:
-        for number in news.expunged:
-            self.line(b"%d EXPUNGE" % number)
+        if news.vanished and (self.qresync or self.uidonly):
+            # RFC 7162 §3.2.10.2, RFC 9586 §3.4
+            self.line(b"VANISHED " + compact(news.vanished))
+        else:
+            for number in news.expunged:
+                self.line(b"%d EXPUNGE" % number)
         if news.exists is not None:
             self.line(b"%d EXISTS" % news.exists)
         if news.keywords:
             self.write_flags(selected)
-        for number, row in news.changed:
-            self.line(fetch_lines.flags_line(number, row, uid=True, modseq=self.condstore))
+        for row in news.changed:
+            self.write_row(row, uid=True)
+
+    def write_row(self, row: Row, uid: bool, with_flags: bool = True) -> None:
+        """What is known of a message: FLAGS, and UID and MODSEQ where asked for or due (RFC 7162 §3.1, §3.2.4)."""
+        items = []
+        if (uid or self.qresync) and not self.uidonly:
+            items.append(b"UID %d" % row.uid)
+        if with_flags:
+            items.append(b"FLAGS (%s)" % flags.render(row.flags, row.keywords))
+        if self.condstore:
+            items.append(b"MODSEQ (%d)" % row.modseq)
+        self.line(b"%s (%s)" % (self.head(row.uid), b" ".join(items)))
+
+    def head(self, uid: int) -> bytes:
+        """How a FETCH response begins: with the number, once UIDONLY is on with the uid (RFC 9586 §3.3)."""
+        return b"%d UIDFETCH" % uid if self.uidonly else b"%d FETCH" % self.sight.number(uid)
 
     def write_flags(self, selected: Selected) -> None:
         keywords = "".join(f" {name}" for name in selected.shared.keywords.values()).encode("ascii", "replace")
         self.line(b"FLAGS (%s%s)" % (flags.ALL_SYSTEM, keywords))
 
+    @property
+    def unicode(self) -> bool:
+        """Whether strings go in UTF-8, names too: the client said that it reads it (RFC 9051 §5.1, RFC 6855 §3)."""
+        return self.rev2 or self.utf8
+
     # --- names ------------------------------------------------------------------------------------------------
     def name(self, raw: bytes) -> str:
         """A mailbox name as the client wrote it. Raises Refused(BAD_FOLDER_NAME)."""
-        return names.decode(raw)
+        return names.decode(raw, self.unicode)
 
     async def folder(self, raw: bytes) -> Folder:
         """Raises Refused: NO_SUCH_FOLDER, BAD_FOLDER_NAME."""
         return await self.mailbox.folder(self.name(raw))
 
-    @staticmethod
-    def written_name(name: str) -> bytes:
-        return write.mailbox(name)
+    def written_name(self, name: str) -> bytes:
+        return write.mailbox(name, self.unicode)

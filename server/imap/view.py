@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from server.base.limits import IMAP_JOURNAL, IMAP_VIEW_ROWS, IMAP_VIEWS
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.responses import Illegal
-from server.mailbox.model import Changes, Folder, FolderState, Row, View
+from server.mailbox.model import Changes, Flag, Folder, FolderState, Row, View
 
 if TYPE_CHECKING:
     from server.mailbox.store import Mailbox
@@ -164,10 +164,11 @@ def _holds(uids: array[int], uid: int) -> bool:
 class Updates:
     """What to tell a session, in this order."""
 
-    expunged: list[int] = field(default_factory=list)  # numbers, highest first
+    expunged: list[int] = field(default_factory=list)  # numbers, highest first …
+    vanished: list[int] = field(default_factory=list)  # … and the uids of the same messages, lowest first
     exists: int | None = None
     keywords: bool = False  # FLAGS grew
-    changed: list[tuple[int, Row]] = field(default_factory=list)  # (number, row)
+    changed: list[Row] = field(default_factory=list)
 
 
 class Selected:
@@ -190,6 +191,11 @@ class Selected:
     @property
     def state(self) -> FolderState:
         return self.shared.state
+
+    @property
+    def highest(self) -> bytes:
+        """The code of the highest modseq up to which the session was told everything (RFC 7162 §3.1.2.1)."""
+        return b"HIGHESTMODSEQ %d" % max(self._modseq, 1)
 
     def number(self, uid: int) -> int:
         """The sequence number of a uid of this session's, 0 when it has none."""
@@ -217,6 +223,10 @@ class Selected:
         """The message as it stands, None when it is gone."""
         return self.shared.rows.get(uid)
 
+    def deleted(self) -> list[int]:
+        """The uids that carry \\Deleted."""
+        return [uid for uid in self.uids if (row := self.row(uid)) is not None and row.flags & Flag.DELETED]
+
     def told(self, row: Row) -> None:
         """The session knows these flags of this message: `updates` will not repeat them."""
         if row.modseq > self._modseq:
@@ -233,8 +243,8 @@ class Selected:
             self._lost.update(shared.vanished_since(self._generation, self.uids))
             self._generation = shared.generation
         if self._lost and expunge:
-            lost = sorted(self._lost, reverse=True)
-            news.expunged = [self.number(uid) for uid in lost]
+            news.vanished = sorted(self._lost)
+            news.expunged = [self.number(uid) for uid in reversed(news.vanished)]
             self._lost.clear()
             last = self.uids[-1]
             kept = shared.uids[: bisect_right(shared.uids, last)]
@@ -249,8 +259,8 @@ class Selected:
             news.keywords = True
         if shared.modseq > self._modseq:
             for row in shared.changed_since(self._modseq):
-                if row.uid <= newest and self._told.get(row.uid) != row.modseq and (at := self.number(row.uid)):
-                    news.changed.append((at, row))
+                if row.uid <= newest and self._told.get(row.uid) != row.modseq and self.number(row.uid):
+                    news.changed.append(row)
             self._modseq = shared.modseq
             self._told = {uid: modseq for uid, modseq in self._told.items() if modseq > shared.modseq}
         return news

@@ -104,6 +104,13 @@ SELECT s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.c
  WHERE s.owner_id = $1 AND s.folder_id = $2
 """
 
+# What vanished after a modseq, alone: a client that comes back is told of rows from the view (QRESYNC).
+VANISHED = """
+SELECT changes_from, (SELECT range_agg(uids) FROM change
+                       WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind = 3) AS vanished
+  FROM folder_state WHERE owner_id = $1 AND folder_id = $2
+"""
+
 # Commands ------------------------------------------------------------------------------------------------------------
 
 # Always first, by (owner, folder), and in a statement of its own: what follows then sees what the lock waited for.

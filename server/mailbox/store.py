@@ -152,6 +152,11 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await views.changes(acquired, self.owner_id, folder_id, since_modseq)
 
+    async def vanished(self, folder_id: int, since_modseq: int) -> list[tuple[int, int]] | None:
+        """Ranges of uids removed after a modseq, None past the log's horizon. Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            return await views.vanished(acquired, self.owner_id, folder_id, since_modseq)
+
     async def store(
         self,
         folder_id: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
@@ -41,15 +42,28 @@ async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int,
     if row is None:
         raise no_such_folder()
     if since_modseq >= row["changes_from"]:
-        # int4multirange comes with exclusive upper bounds.
-        vanished = [(span.lower, span.upper - 1) for span in row["vanished"] or ()]
-        return Changes(_state(folder_id, row), _rows(row), vanished, True)
+        return Changes(_state(folder_id, row), _rows(row), _spans(row["vanished"]), True)
     row = await connection.fetchrow(queries.VIEW, owner_id, folder_id)
     if row is None:
         raise no_such_folder()
     rows, state = _rows(row), _state(folder_id, row)
     changed = [message for message in rows if message.modseq > since_modseq]
     return Changes(state, changed, missing([message.uid for message in rows], state.uidnext), False)
+
+
+async def vanished(
+    connection: asyncpg.Connection, owner_id: int, folder_id: int, since_modseq: int
+) -> list[tuple[int, int]] | None:
+    """Inclusive ranges of the uids removed after a modseq; None where the log was trimmed past it."""
+    row = await connection.fetchrow(queries.VANISHED, owner_id, folder_id, since_modseq)
+    if row is None:
+        raise no_such_folder()
+    return _spans(row["vanished"]) if since_modseq >= row["changes_from"] else None
+
+
+def _spans(multirange: Sequence[Any] | None) -> list[tuple[int, int]]:
+    # int4multirange comes with exclusive upper bounds.
+    return [(span.lower, span.upper - 1) for span in multirange or ()]
 
 
 def missing(uids: Sequence[int], uidnext: int) -> list[tuple[int, int]]:

@@ -141,12 +141,14 @@ async def test_changes_tell_what_happened_since_a_modseq(world: World) -> None:
     assert [row.uid for row in changes.changed] == [2, 6]
     assert changes.vanished == [(4, 5)]
     assert changes.complete
+    assert await mailbox.vanished(1, since) == [(4, 5)]
     assert changes.state == (await mailbox.states())[1]
     assert await maintenance.trim_changes(world.jobs_pool, kept_seconds=-1) > 0
     trimmed = await mailbox.changes(1, since)
     assert not trimmed.complete
     assert [row.uid for row in trimmed.changed] == [2, 6]
     assert trimmed.vanished == [(4, 5)]
+    assert await mailbox.vanished(1, since) is None
     assert (await mailbox.changes(1, trimmed.state.highestmodseq)).complete
 
 

@@ -1,6 +1,6 @@
-"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): select, create, status, append, idle.
+"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): create, status, append, idle.
 
-LIST and LSUB have their own module.
+SELECT, LIST and ENABLE have their own modules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.flags import FlagSet
 from server.imap.responses import Declined, Done
 from server.imap.session import Session
-from server.imap.view import Selected
 from server.mailbox.model import FolderState
 
 
@@ -28,67 +27,6 @@ class Named:
 def parse_named(cursor: Cursor) -> Named:
     cursor.sp()
     return Named(cursor.astring("a mailbox name"))
-
-
-# --- SELECT, EXAMINE ------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Select:
-    mailbox: bytes
-    condstore: bool = False
-
-
-def parse_select(cursor: Cursor) -> Select:
-    """select = "SELECT" SP mailbox [select-params] ; CONDSTORE (RFC 7162 §3.1.8)"""
-    cursor.sp()
-    mailbox = cursor.astring("a mailbox name")
-    condstore = False
-    if cursor.take(b" "):
-        cursor.open()
-        if cursor.word("a select parameter") != "CONDSTORE":
-            raise BadSyntax("Unknown select parameter")
-        condstore = True
-        cursor.close()
-    return Select(mailbox, condstore)
-
-
-async def select(session: Session, command: Select) -> Done:
-    return await _select(session, command, read_only=not session.may_change)
-
-
-async def examine(session: Session, command: Select) -> Done:
-    done = await _select(session, command, read_only=True)
-    return Done("EXAMINE completed", done.code)
-
-
-async def _select(session: Session, command: Select, read_only: bool) -> Done:
-    # RFC 9051 §6.3.2: the old mailbox is left even when the new one cannot be had.
-    if session.selected is not None:
-        session.leave()
-        session.ok("The previous mailbox is closed", b"CLOSED")
-    session.condstore |= command.condstore
-    folder = await session.folder(command.mailbox)
-    shared = await session.services.views.open(session.mailbox, folder)
-    selected = Selected(shared, read_only)
-    session.enter(selected)
-    session.line(b"%d EXISTS" % len(selected.uids))
-    # \Recent is always 0, as in rev2, which dropped it: telling two sessions apart costs a write a SELECT.
-    session.line(b"0 RECENT")
-    session.write_flags(selected)
-    session.ok("Flags permitted", b"PERMANENTFLAGS (%s)" % (b"" if read_only else flags.ALL_SYSTEM + b" \\*"))
-    first_unseen = _first_unseen(selected)
-    if first_unseen:
-        session.ok("First unseen", b"UNSEEN %d" % first_unseen)
-    session.ok("UIDs are valid", b"UIDVALIDITY %d" % folder.uidvalidity)
-    session.ok("Predicted next UID", b"UIDNEXT %d" % selected.state.uidnext)
-    session.ok("Highest modification sequence", b"HIGHESTMODSEQ %d" % max(shared.modseq, 1))
-    return Done("SELECT completed", b"READ-ONLY" if read_only else b"READ-WRITE")
-
-
-def _first_unseen(selected: Selected) -> int:
-    if not selected.state.unseen:
-        return 0
-    rows = selected.shared.rows
-    return next((at for at, uid in enumerate(selected.uids, 1) if not rows[uid].flags & flags.SEEN), 0)
 
 
 # --- CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE ------------------------------------------------------------
@@ -170,7 +108,8 @@ async def status(session: Session, command: Status) -> Done:
     state = (await session.mailbox.states([folder.folder_id])).get(folder.folder_id)
     if state is None:
         raise Refused(Reason.NO_SUCH_FOLDER, "There is no such mailbox")
-    session.condstore |= "HIGHESTMODSEQ" in command.items
+    if "HIGHESTMODSEQ" in command.items:
+        session.use_condstore()
     write_status(session, folder.name, folder.uidvalidity, state, command.items)
     return Done("STATUS completed")
 
@@ -186,7 +125,9 @@ def write_status(session: Session, name: str, uidvalidity: int, state: FolderSta
         "SIZE": state.bytes,
         "HIGHESTMODSEQ": max(state.highestmodseq, 1),
     }
-    told = b" ".join(b"%s %d" % (item.encode(), values[item]) for item in items)
+    if session.rev2:
+        del values["RECENT"]  # RFC 9051 Appendix E
+    told = b" ".join(b"%s %d" % (item.encode(), values[item]) for item in items if item in values)
     session.line(b"STATUS %s (%s)" % (session.written_name(name), told))
 
 
@@ -241,33 +182,11 @@ def try_create(refusal: Refused) -> Exception:
     return refusal
 
 
-# --- NAMESPACE, ENABLE, IDLE ----------------------------------------------------------------------------------
+# --- NAMESPACE, IDLE ------------------------------------------------------------------------------------------
 async def namespace(session: Session, command: Bare) -> Done:
     # RFC 2342 §5: one personal namespace, at the root.
     session.line(b'NAMESPACE (("" "%s")) NIL NIL' % names.DELIMITER.encode())
     return Done("NAMESPACE completed")
-
-
-@dataclass(frozen=True, slots=True)
-class Enable:
-    names: tuple[str, ...]
-
-
-def parse_enable(cursor: Cursor) -> Enable:
-    """enable = "ENABLE" 1*(SP capability)"""
-    cursor.sp()
-    wanted = [cursor.word("a capability")]
-    while cursor.take(b" "):
-        wanted.append(cursor.word("a capability"))
-    return Enable(tuple(wanted))
-
-
-async def enable(session: Session, command: Enable) -> Done:
-    # RFC 5161 §3.2: what was newly enabled; names that are unknown are passed over.
-    fresh = "CONDSTORE" in command.names and not session.condstore
-    session.condstore |= fresh
-    session.line(b"ENABLED CONDSTORE" if fresh else b"ENABLED")
-    return Done("ENABLE completed")
 
 
 async def idle(session: Session, command: Bare) -> Done:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from server.base.errors import Reason, Refused
 from server.base.limits import IMAP_FETCH_BYTES, IMAP_FETCH_STEP
+from server.imap.commands.select import tell_vanished
 from server.imap.grammar import dates, flags, write
 from server.imap.grammar.cursor import Cursor
 from server.imap.grammar.fetch import Attribute, FetchItems, Section, fetch_items
 from server.imap.grammar.sequence import SequenceSet, sequence_set
-from server.imap.responses import Declined, Desynchronised, Done
+from server.imap.responses import Declined, Desynchronised, Done, Illegal
 from server.imap.section import Extent, label, locate
 from server.imap.session import Session
 from server.imap.view import Selected
@@ -60,14 +61,19 @@ class _Fetching:
         self.selected: Selected = session.sight
         self.numbers = command.numbers
         self.since = command.items.changed_since
+        self.vanished = command.items.vanished
+        if self.vanished and not (by_uid and session.qresync):
+            # RFC 7162 §3.2.6
+            raise Illegal("VANISHED is for UID FETCH, after ENABLE QRESYNC")
         self.by_uid = by_uid
         asked = command.items.attributes
         # RFC 7162 §3.1.4.1: CHANGEDSINCE implies MODSEQ, and either enables CONDSTORE.
         if self.since is not None and Attribute("MODSEQ") not in asked:
             asked += (Attribute("MODSEQ"),)
-        session.condstore |= Attribute("MODSEQ") in asked
+        if Attribute("MODSEQ") in asked:
+            session.use_condstore()
         # RFC 9051 §6.4.9: a UID FETCH always tells the UID.
-        if by_uid and Attribute("UID") not in asked:
+        if by_uid and not session.uidonly and Attribute("UID") not in asked:
             asked = (Attribute("UID"), *asked)
         self.asked = asked
         sections = [attribute for attribute in asked if attribute.section is not None]
@@ -85,6 +91,9 @@ class _Fetching:
         rows = [row for uid in uids if (row := self.selected.row(uid)) is not None]
         gone = len(rows) < len(uids)
         if self.since is not None:
+            if self.vanished:
+                largest = self.selected.uids[-1] if self.selected.uids else 0
+                await tell_vanished(self.session, self.selected, self.since, self.numbers.resolve(largest))
             rows = [row for row in rows if row.modseq > self.since]
         if self.reads and rows and self.session.principal is not None:
             ids = [row.content_id for row in rows]
@@ -148,7 +157,7 @@ class _Fetching:
         asked = self.asked
         if flags_changed:
             asked += tuple(extra for extra in self._news() if extra not in asked)
-        separator = b"* %d FETCH (" % self.selected.number(row.uid)
+        separator = b"* %s (" % self.session.head(row.uid)
         for attribute in asked:
             yield separator
             separator = b" "
@@ -160,7 +169,10 @@ class _Fetching:
         yield b")\r\n"
 
     def _news(self) -> tuple[Attribute, ...]:
-        return (Attribute("FLAGS"), Attribute("MODSEQ")) if self.session.condstore else (Attribute("FLAGS"),)
+        # RFC 7162 §3.1.4, §3.2.4
+        session = self.session
+        names = ("FLAGS", "MODSEQ"[: 6 * session.condstore], "UID"[: 3 * (session.qresync and not session.uidonly)])
+        return tuple(Attribute(name) for name in names if name)
 
     async def _section(
         self, row: Row, summary: Summary | None, attribute: Attribute, section: Section

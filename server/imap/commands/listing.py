@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from server.base.limits import IMAP_LITERALS
 from server.imap.commands.auth import status_items, write_status
-from server.imap.grammar import names
+from server.imap.grammar import names, write
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.names import DELIMITER, Pattern
 from server.imap.responses import Done
@@ -210,6 +210,16 @@ def _place(session: Session, entry: _Entry, command: List) -> bytes:
         # RFC 5258 §3.5
         place += b' ("CHILDINFO" ("SUBSCRIBED"))'
     return place
+
+
+async def tell_place(session: Session, folder: Folder, asked: bytes) -> None:
+    """A folder as LIST tells it, with the name the client used where that differs (RFC 9051 §6.3.9.7)."""
+    plain = List(b"", ())
+    entry = next(entry for entry in _tree(await session.mailbox.folders()) if entry.name == folder.name)
+    place = _place(session, entry, plain)
+    if asked != names.encode(folder.name, session.unicode):
+        place += b' ("OLDNAME" (%s))' % write.quoted(asked)
+    session.line(b"LIST (%s) %s" % (b" ".join(_attributes(entry, plain)), place))
 
 
 async def lsub(session: Session, command: List) -> Done:

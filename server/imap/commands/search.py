@@ -39,7 +39,8 @@ async def _search(session: Session, command: Search, by_uid: bool) -> Done:
     if command.charset not in CHARSETS:
         raise Declined(b"BADCHARSET (%s)" % " ".join(CHARSETS).encode(), "That charset is not offered")
     selected = session.sight
-    session.condstore |= command.modseq
+    if command.modseq:
+        session.use_condstore()
     try:
         matchers = split(command, selected, session.services.now())
     except UnicodeDecodeError:
@@ -92,7 +93,9 @@ async def _by_content(session: Session, rows: list[Row], matchers: list[Matcher]
 def _answer(session: Session, command: Search, selected: Selected, rows: list[Row], by_uid: bool) -> None:
     # A message that went while we searched keeps its number until the session is told (view.py, rule 2).
     numbers = [row.uid if by_uid else selected.number(row.uid) for row in rows]
-    if command.returns is None:
+    # RFC 9051 §6.4.4, §7.3.4: rev2 has no SEARCH response.
+    returns = ("ALL",) if command.returns is None and session.rev2 else command.returns
+    if returns is None:
         listed = b"".join(b" %d" % number for number in numbers)
         # RFC 7162 §3.1.5: only when the search asked for MODSEQ and found something.
         modseq = b" (MODSEQ %d)" % max(row.modseq for row in rows) if command.modseq and rows else b""
@@ -103,16 +106,16 @@ def _answer(session: Session, command: Search, selected: Selected, rows: list[Ro
     if by_uid:
         answer.append(b"UID")
     if numbers:
-        if "MIN" in command.returns:
+        if "MIN" in returns:
             answer.append(b"MIN %d" % numbers[0])
-        if "MAX" in command.returns:
+        if "MAX" in returns:
             answer.append(b"MAX %d" % numbers[-1])
-        if "ALL" in command.returns:
+        if "ALL" in returns:
             answer.append(b"ALL " + compact(numbers))
-    if "COUNT" in command.returns:
+    if "COUNT" in returns:
         answer.append(b"COUNT %d" % len(numbers))
     if command.modseq and rows:
-        answer.append(b"MODSEQ %d" % _modseq(command.returns, rows))
+        answer.append(b"MODSEQ %d" % _modseq(returns, rows))
     session.line(b" ".join(answer))
 
 

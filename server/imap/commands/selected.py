@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.base.errors import Refused
-from server.imap import fetch_lines
 from server.imap.command import Bare
 from server.imap.commands.auth import try_create
 from server.imap.grammar import flags
@@ -32,11 +31,22 @@ async def check(session: Session, command: Bare) -> Done:
 
 async def close(session: Session, command: Bare) -> Done:
     # RFC 9051 §6.4.1: removes without telling; a mailbox opened for reading keeps its messages.
-    selected = session.sight
-    if not selected.read_only and await session.mailbox.expunge(selected.folder.folder_id):
-        selected.shared.touch()
+    selected, code = session.sight, b""
+    if not selected.read_only:
+        if session.qresync:
+            await session.sync(expunge=True, force=True)
+        known = selected.deleted() if session.qresync else []
+        gone = await session.mailbox.expunge(selected.folder.folder_id)
+        if gone:
+            selected.shared.touch()
+        if gone and session.qresync:
+            # RFC 7162 §3.2.8: true only when nothing but what the client knew to be marked went away meanwhile.
+            await selected.shared.refresh(session.mailbox)
+            news = selected.updates(expunge=True)
+            if news.vanished == gone == known and news.exists is None and not news.changed:
+                code = selected.highest
     session.leave()
-    return Done("CLOSE completed")
+    return Done("CLOSE completed", code)
 
 
 async def unselect(session: Session, command: Bare) -> Done:
@@ -46,10 +56,22 @@ async def unselect(session: Session, command: Bare) -> Done:
 
 # --- EXPUNGE --------------------------------------------------------------------------------------------------
 async def expunge(session: Session, command: Bare) -> Done:
-    selected = session.writable()
-    if await session.mailbox.expunge(selected.folder.folder_id):
-        selected.shared.touch()
-    return Done("EXPUNGE completed")
+    return Done("EXPUNGE completed", await _expunge(session, session.writable(), None))
+
+
+async def _expunge(session: Session, selected: Selected, uids: list[int] | None) -> bytes:
+    """Removes, tells, and returns the code of the modseq that stands then (RFC 7162 §3.2.7)."""
+    if uids == [] or not await session.mailbox.expunge(selected.folder.folder_id, uids):
+        return b""
+    selected.shared.touch()
+    return await _told_upto(session, selected)
+
+
+async def _told_upto(session: Session, selected: Selected) -> bytes:
+    if not session.qresync:
+        return b""
+    await session.sync(expunge=True)
+    return selected.highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +88,7 @@ async def uid_expunge(session: Session, command: Messages) -> Done:
     # RFC 4315 §2.1
     selected = session.writable()
     uids = selected.resolve(command.numbers, by_uid=True)
-    if uids and await session.mailbox.expunge(selected.folder.folder_id, uids):
-        selected.shared.touch()
-    return Done("UID EXPUNGE completed")
+    return Done("UID EXPUNGE completed", await _expunge(session, selected, uids))
 
 
 # --- STORE ----------------------------------------------------------------------------------------------------
@@ -117,7 +137,8 @@ async def uid_store(session: Session, command: Store) -> Done:
 async def _store(session: Session, command: Store, by_uid: bool) -> Done:
     selected = session.writable()
     uids = selected.resolve(command.numbers, by_uid)
-    session.condstore |= command.unchanged_since is not None
+    if command.unchanged_since is not None:
+        session.use_condstore()
     before = {uid: row for uid in uids if (row := selected.row(uid)) is not None}
     if not uids:
         return Done("STORE completed")
@@ -131,14 +152,10 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
     )
     selected.shared.written(result.rows, result.modseq)
     for row in result.rows:
-        number = selected.number(row.uid)
-        if not number:
+        if not selected.number(row.uid):
             continue
         if not command.silent or session.condstore:
-            line = fetch_lines.flags_line(
-                number, row, uid=by_uid, modseq=session.condstore, with_flags=not command.silent
-            )
-            session.line(line)
+            session.write_row(row, uid=by_uid, with_flags=not command.silent)
         if not command.silent or _as_expected(selected, before.get(row.uid), row, command):
             selected.told(row)
     await session.drain()
@@ -201,11 +218,12 @@ async def uid_move(session: Session, command: Copy) -> Done:
 async def _move(session: Session, command: Copy, by_uid: bool) -> Done:
     selected = session.writable()
     code = await _transfer(session, command, session.mailbox.move, by_uid)
-    if code:
-        # RFC 6851 §4.3: COPYUID before the EXPUNGEs, which the end of the command tells.
-        session.ok("Moved", code)
-        selected.shared.touch()
-    return Done("MOVE completed")
+    if not code:
+        return Done("MOVE completed")
+    # RFC 6851 §4.3: COPYUID before the EXPUNGEs, which the end of the command tells.
+    session.ok("Moved", code)
+    selected.shared.touch()
+    return Done("MOVE completed", await _told_upto(session, selected))
 
 
 async def _transfer(session: Session, command: Copy, transfer: Transfer, by_uid: bool) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
 from server.imap.commands import any as anywhere
-from server.imap.commands import auth, fetch, listing, nonauth, search, selected
+from server.imap.commands import auth, enable, fetch, listing, nonauth, search, select, selected
 
 _ROWS = (
     # RFC 9051 §6.1, any state
@@ -17,9 +17,9 @@ _ROWS = (
     Verb("LOGIN", NOT_AUTHENTICATED, nonauth.parse_login, nonauth.login),
     Verb("AUTHENTICATE", NOT_AUTHENTICATED, nonauth.parse_authenticate, nonauth.authenticate),
     # §6.3, authenticated and selected
-    Verb("ENABLE", SIGNED_IN, auth.parse_enable, auth.enable),
-    Verb("SELECT", SIGNED_IN, auth.parse_select, auth.select),
-    Verb("EXAMINE", SIGNED_IN, auth.parse_select, auth.examine),
+    Verb("ENABLE", SIGNED_IN, enable.parse_enable, enable.enable),
+    Verb("SELECT", SIGNED_IN, select.parse_select, select.select),
+    Verb("EXAMINE", SIGNED_IN, select.parse_select, select.examine),
     Verb("CREATE", SIGNED_IN, auth.parse_named, auth.create, changes=True),
     Verb("DELETE", SIGNED_IN, auth.parse_named, auth.delete, changes=True),
     Verb("RENAME", SIGNED_IN, auth.parse_rename, auth.rename, changes=True),

@@ -48,6 +48,7 @@ class Attribute:
 class FetchItems:
     attributes: tuple[Attribute, ...]
     changed_since: int | None = None
+    vanished: bool = False
 
 
 def fetch_items(cursor: Cursor) -> FetchItems:
@@ -69,20 +70,32 @@ def fetch_items(cursor: Cursor) -> FetchItems:
             cursor.at = start
             attributes = [_attribute(cursor)]
     unique = tuple(dict.fromkeys(attributes))
-    return FetchItems(unique, _modifiers(cursor))
+    return _modifiers(cursor, unique)
 
 
-def _modifiers(cursor: Cursor) -> int | None:
-    # fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" (RFC 4466); CHANGEDSINCE (RFC 7162 §3.1.4.1)
+def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:
+    # fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" (RFC 4466)
+    # fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" (RFC 7162 §7)
     if not cursor.take(b" "):
-        return None
+        return FetchItems(attributes)
     cursor.open()
-    if cursor.word("a fetch modifier") != "CHANGEDSINCE":
-        raise BadSyntax("Unknown fetch modifier")
-    cursor.sp()
-    since = cursor.number64()
+    since, vanished = None, False
+    while True:
+        name = cursor.word("a fetch modifier")
+        if name == "CHANGEDSINCE" and since is None:
+            cursor.sp()
+            since = cursor.number64()
+        elif name == "VANISHED" and not vanished:
+            vanished = True
+        else:
+            raise BadSyntax("Unknown fetch modifier, or one given twice")
+        if not cursor.take(b" "):
+            break
     cursor.close()
-    return since
+    if vanished and since is None:
+        # RFC 7162 §3.2.6
+        raise BadSyntax("VANISHED needs CHANGEDSINCE")
+    return FetchItems(attributes, since, vanished)
 
 
 def _attribute(cursor: Cursor) -> Attribute:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from server.imap.grammar.cursor import NUMBER32, BadSyntax, Cursor
+from server.imap.grammar.reader import NUMBER64
 
+Ranges = list[tuple[int, int]]  # both ends belong to a range; sorted and apart
 STAR = 0  # "*" as a bound: the largest number in use
 
 
@@ -21,14 +24,14 @@ class SequenceSet:
     def has_star(self) -> bool:
         return any(STAR in pair for pair in self.ranges)
 
-    def resolve(self, largest: int) -> list[tuple[int, int]]:
+    def resolve(self, largest: int) -> Ranges:
         """Ranges (low, high), sorted, merged, with "*" = `largest` (RFC 9051 §9: "*:4" and "4:*" are the same)."""
         bounds = []
         for first, last in self.ranges:
             low, high = first or largest, last or largest
             bounds.append((low, high) if low <= high else (high, low))
         bounds.sort()
-        merged: list[tuple[int, int]] = []
+        merged: Ranges = []
         for low, high in bounds:
             if merged and low <= merged[-1][1] + 1:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], high))
@@ -43,6 +46,47 @@ def sequence_set(cursor: Cursor) -> SequenceSet:
     if text == b"$":
         return SequenceSet((), saved=True)
     return SequenceSet(tuple(_range(piece) for piece in text.split(b",")))
+
+
+def known_set(cursor: Cursor) -> SequenceSet:
+    """known-uids = sequence-set, which stands for itself: neither "*" nor "$" (RFC 7162 §7)"""
+    found = sequence_set(cursor)
+    if found.saved or found.has_star:
+        raise BadSyntax("Only numbers may stand here")
+    return found
+
+
+def intersect(these: Ranges, those: Ranges) -> Ranges:
+    """What lies in both."""
+    both: Ranges = []
+    i = j = 0
+    while i < len(these) and j < len(those):
+        low, high = max(these[i][0], those[j][0]), min(these[i][1], those[j][1])
+        if low <= high:
+            both.append((low, high))
+        if these[i][1] < those[j][1]:
+            i += 1
+        else:
+            j += 1
+    return both
+
+
+def without(ranges: Ranges, uids: Sequence[int]) -> Ranges:
+    """The ranges but for the numbers of a sorted sequence."""
+    left: Ranges = []
+    for low, high in ranges:
+        for uid in uids[bisect_left(uids, low) : bisect_right(uids, high)]:
+            if uid > low:
+                left.append((low, uid - 1))
+            low = uid + 1
+        if low <= high:
+            left.append((low, high))
+    return left
+
+
+def holds(ranges: Ranges, number: int) -> bool:
+    at = bisect_right(ranges, (number, NUMBER64))
+    return at > 0 and ranges[at - 1][1] >= number
 
 
 def _range(piece: bytes) -> tuple[int, int]:
@@ -66,19 +110,19 @@ def _number(text: bytes) -> int:
 
 def compact(numbers: Iterable[int]) -> bytes:
     """Sorted numbers as a sequence set: [1, 2, 3, 7] → 1:3,7. Empty for none."""
-    pieces: list[bytes] = []
+    ranges: Ranges = []
     first = last = 0
     for number in numbers:
         if last and number == last + 1:
             last = number
             continue
         if last:
-            pieces.append(_piece(first, last))
+            ranges.append((first, last))
         first = last = number
     if last:
-        pieces.append(_piece(first, last))
-    return b",".join(pieces)
+        ranges.append((first, last))
+    return written(ranges)
 
 
-def _piece(first: int, last: int) -> bytes:
-    return b"%d" % first if first == last else b"%d:%d" % (first, last)
+def written(ranges: Ranges) -> bytes:
+    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in ranges)
