@@ -7,6 +7,7 @@ worker do; two backends over one `MemoryStore` are two workers.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,12 +17,14 @@ from server.base.errors import Reason, Refused
 from server.identity import sasl
 from server.identity.model import Delegate, Principal, Rights
 from server.imap.budget import Budget
+from server.imap.deflate import Deflater
 from server.imap.dialogue import Dialogue
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.session import Services, Session
 from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
+from server.mailbox.commands import Progress
 from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult, View
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -157,6 +160,7 @@ class MemoryMailbox:
         flags: int,
         keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        progress: Progress | None = None,
     ) -> StoreResult:
         kept = self._of(folder_id)
         rows = [kept.rows[uid] for uid in uids if uid in kept.rows]
@@ -178,17 +182,23 @@ class MemoryMailbox:
         self._told(folder_id)
         return StoreResult(result, conflicts, kept.modseq)
 
-    async def expunge(self, folder_id: int, uids: Sequence[int] | None = None) -> list[int]:
+    async def expunge(
+        self, folder_id: int, uids: Sequence[int] | None = None, progress: Progress | None = None
+    ) -> list[int]:
         kept = self._of(folder_id)
         gone = [uid for uid, row in kept.rows.items() if row.flags & 8 and (uids is None or uid in uids)]
         kept.drop(gone)
         self._told(folder_id)
         return gone
 
-    async def copy(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+    async def copy(
+        self, folder_id: int, uids: Sequence[int], target_id: int, progress: Progress | None = None
+    ) -> list[tuple[int, int]]:
         kept, target = self._of(folder_id), self._of(target_id)
         pairs = []
-        for uid in uids:
+        for done, uid in enumerate(uids):
+            if progress is not None:
+                progress(done, len(uids))
             row = kept.rows.get(uid)
             if row is not None:
                 new = target.add(row.content_id, row.size, row.flags, row.keywords, row.internaldate)
@@ -196,8 +206,10 @@ class MemoryMailbox:
         self._told(target_id)
         return pairs
 
-    async def move(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
-        pairs = await self.copy(folder_id, uids, target_id)
+    async def move(
+        self, folder_id: int, uids: Sequence[int], target_id: int, progress: Progress | None = None
+    ) -> list[tuple[int, int]]:
+        pairs = await self.copy(folder_id, uids, target_id, progress)
         self._of(folder_id).drop([uid for uid, _ in pairs])
         self._told(folder_id)
         return pairs
@@ -297,13 +309,25 @@ class Wire:
         self._pieces = pieces
         self._out = bytearray()
         self._woken = False
+        self._deflater: Deflater | None = None  # the server's; the other two are the client's
+        self._deflates = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._inflates = zlib.decompressobj(-zlib.MAX_WBITS)
         self.session = Session(backend.services, self, "192.0.2.1", secure)
         self.session.wake = self._wake
         self.dialogue = Dialogue(self.session)
         self.dialogue.greet()
 
     def write(self, data: bytes) -> None:
+        if self._deflater is not None:
+            data = self._inflates.decompress(self._deflater.pack(data))
         self._out += data
+
+    def flush(self) -> None:
+        """All that is written can be taken."""
+
+    def deflate(self) -> None:
+        """From here on a stream under deflate lies between client and server; tests see what is in it."""
+        self._deflater = Deflater()
 
     async def drain(self) -> None:
         await asyncio.sleep(0)
@@ -313,6 +337,8 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Hand octets over as a socket would, and let the dialogue answer."""
+        if self._deflater is not None:
+            data = self._deflates.compress(data) + self._deflates.flush(zlib.Z_SYNC_FLUSH)
         step = self._pieces or max(len(data), 1)
         for start in range(0, len(data), step):
             self.dialogue.feed(data[start : start + step])

@@ -18,7 +18,7 @@ class Phase(Enum):
 CAPABILITIES: tuple[bytes, ...] = (
     b"IMAP4rev1",  # RFC 3501
     b"IMAP4rev2",  # RFC 9051
-    b"LITERAL-",  # RFC 7888
+    b"LITERAL+",  # RFC 7888
     b"SASL-IR",  # RFC 4959
     b"ID",  # RFC 2971
     b"ENABLE",  # RFC 5161
@@ -29,8 +29,12 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"CHILDREN",  # RFC 3348
     b"MOVE",  # RFC 6851
     b"ESEARCH",  # RFC 4731
+    b"UTF8=ACCEPT",  # RFC 6855
     b"CONDSTORE",  # RFC 7162
     b"QRESYNC",  # RFC 7162
+    b"COMPRESS=DEFLATE",  # RFC 4978
+    b"UNAUTHENTICATE",  # RFC 8437
+    b"INPROGRESS",  # RFC 9585
     b"SPECIAL-USE",  # RFC 6154
     b"LIST-EXTENDED",  # RFC 5258
     b"LIST-STATUS",  # RFC 5819

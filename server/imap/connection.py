@@ -24,11 +24,13 @@ from server.base.limits import (
 from server.base.metrics import SESSIONS
 from server.base.tls import verified_path
 from server.base.tls_stream import TlsStream
+from server.imap.deflate import Deflater
 from server.imap.dialogue import Dialogue
 from server.imap.responses import Desynchronised
 from server.imap.session import Services, Session, State
 
 _PIECE = 64 * 1024  # answers gathered before they are handed to the socket
+_TURN = 32  # commands sent at once that are answered before others get a turn
 
 
 class Connections:
@@ -65,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._known = known
         self._loop = asyncio.get_running_loop()
         self._out = bytearray()
+        self._deflater: Deflater | None = None
         self._task: asyncio.Task[None] | None = None
         self._pushed = False
         self._reading = True
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._dialogue = Dialogue(self._session)
         self._known.enter(self)
         self._dialogue.greet()
-        self._flush()
+        self.flush()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -129,12 +132,12 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self._out += data
         if len(self._out) >= _PIECE:
-            self._flush()
+            self.flush()
 
     async def drain(self) -> None:
         """Raises ConnectionAbortedError when the client is gone or takes nothing."""
         if len(self._out) >= _PIECE or self._writable is not None:
-            self._flush()
+            self.flush()
         writable = self._writable
         if writable is not None:
             try:
@@ -145,10 +148,15 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionAbortedError
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if self._out and not self._transport.is_closing():
-            self._transport.write(bytes(self._out))
+            data = bytes(self._out)
+            self._transport.write(self._deflater.pack(data) if self._deflater else data)
         self._out.clear()
+
+    def deflate(self) -> None:
+        self.flush()
+        self._deflater = Deflater()
 
     # --- work -------------------------------------------------------------------------------------------------
     def _wake(self) -> None:
@@ -166,13 +174,17 @@ class Connection(asyncio.Protocol):
     async def _work(self) -> None:
         dialogue = self._dialogue
         try:
+            steps = 0
             while await dialogue.step() or self._news():
                 if self._news():
                     self._pushed = False
                     await dialogue.push()
+                steps += 1
+                if steps % _TURN == 0:
+                    await asyncio.sleep(0)
             if self._farewell:
                 dialogue.say_bye(self._farewell, b"UNAVAILABLE")
-            self._flush()
+            self.flush()
             if dialogue.wants_tls:
                 await self._shake_hands()
         except (asyncio.CancelledError, ConnectionError, Desynchronised, ssl.SSLError, TimeoutError):
@@ -217,7 +229,7 @@ class Connection(asyncio.Protocol):
             return
         # RFC 9051 §5.4
         self._dialogue.say_bye("Autologout; idle for too long")
-        self._flush()
+        self.flush()
         self._transport.close()
 
     # --- shutdown ---------------------------------------------------------------------------------------------
@@ -225,7 +237,7 @@ class Connection(asyncio.Protocol):
         """End when what is being done is done."""
         if self._task is None and not self._dialogue.busy:
             self._dialogue.say_bye("The server is restarting", b"UNAVAILABLE")
-            self._flush()
+            self.flush()
             self._transport.close()
         else:
             self._farewell = "The server is restarting"

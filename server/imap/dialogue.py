@@ -9,6 +9,7 @@ fault that leaves it unknown where the next command starts, the dialogue closes.
 from __future__ import annotations
 
 import contextlib
+import zlib
 from enum import Enum, auto
 from typing import Any
 
@@ -17,7 +18,7 @@ from server.base.limits import (
     IMAP_BAD_COMMANDS,
     IMAP_LITERAL,
     IMAP_LITERAL_BEFORE_LOGIN,
-    IMAP_NONSYNC_LITERAL,
+    IMAP_PASSED_OVER,
 )
 from server.db.pool import trouble
 from server.imap import responses
@@ -25,6 +26,7 @@ from server.imap.command import Verb
 from server.imap.commands import nonauth
 from server.imap.commands.nonauth import Authenticate, Challenge
 from server.imap.commands.table import VERBS
+from server.imap.deflate import Inflater
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.reader import Admission, Frame, LineTooLong, LiteralRefused, Prompt, Reader
 from server.imap.responses import Declined, Desynchronised, Done, Illegal
@@ -45,6 +47,7 @@ class Dialogue:
         self.failures = 0  # BADs and refused sign-ins since the last good command
         self._reader = Reader(self._admit)
         self._taken = 0  # octets of the worker's budget that the command being received holds
+        self._inflater: Inflater | None = None
         self._waiting: tuple[bytes, Verb, Any] = (b"", VERBS["NOOP"], None)  # what SASL or IDLE was asked by
 
     # --- the edge's side --------------------------------------------------------------------------------------
@@ -52,7 +55,7 @@ class Dialogue:
         self.session.ok("Caducee is ready", b"CAPABILITY " + self.session.capabilities())
 
     def feed(self, data: bytes) -> None:
-        self._reader.feed(data)
+        (self._inflater or self._reader).feed(data)
 
     @property
     def closed(self) -> bool:
@@ -65,12 +68,12 @@ class Dialogue:
 
     @property
     def buffered(self) -> int:
-        return self._reader.buffered
+        return self._reader.buffered + (self._inflater.waiting if self._inflater else 0)
 
     @property
     def missing(self) -> int:
         """Octets of a literal still to come before anything can be done."""
-        return self._reader.missing
+        return 0 if self._inflater else self._reader.missing
 
     def tls_started(self) -> None:
         """RFC 9051 §6.2.1: everything learned in clear is forgotten, pipelined bytes too (CVE-2011-0411)."""
@@ -103,13 +106,14 @@ class Dialogue:
         if self.mode is not Mode.COMMAND:
             line = self._reader.next_line()
             if line is None:
-                return False
+                return self._inflate()
             await (self._too_long(line) if isinstance(line, LineTooLong) else self._answer(line))
             return True
+        self._reader.passes_over = 0 if self.session.state is State.NOT_AUTHENTICATED else IMAP_PASSED_OVER
         event = self._reader.next_frame()
         match event:
             case None:
-                return False
+                return self._inflate()
             case Prompt():
                 self.session.write(b"+ Go ahead\r\n")
             case Frame():
@@ -120,6 +124,25 @@ class Dialogue:
                 await self._too_long(event)
         return True
 
+    def _inflate(self) -> bool:
+        """Give the reader more of a compressed stream; whether there was more."""
+        if self._inflater is None:
+            return False
+        try:
+            piece = self._inflater.read(self._reader.wanted)
+        except zlib.error:
+            self.say_bye("The compressed stream is damaged")
+            return False
+        self._reader.feed(piece)
+        return bool(piece)
+
+    def _follow_compression(self) -> None:
+        """RFC 4978 §3: from the end of the command, and from the end of its answer on."""
+        if self.session.compressed and self._inflater is None:
+            self._inflater = Inflater()
+            self._inflater.feed(self._reader.take_rest())
+            self.session.output.deflate()
+
     # --- receiving --------------------------------------------------------------------------------------------
     def _admit(self, text: bytes, taken: int, size: int, nonsync: bool) -> Admission:
         """Before a literal is read: is it allowed here, now, in this size?"""
@@ -127,9 +150,7 @@ class Dialogue:
             _, verb = self._head(Cursor(Frame(text)))
         except (BadSyntax, Illegal):
             return Admission.SENSELESS
-        # RFC 7888 §5: with LITERAL- a longer one must be asked for.
-        if nonsync and size > IMAP_NONSYNC_LITERAL:
-            return Admission.TOO_BIG
+        # RFC 7888: LITERAL- before sign-in (a stranger's literals are shorter than it allows), LITERAL+ after it.
         if self.session.state is State.NOT_AUTHENTICATED:
             return Admission.ACCEPT if taken + size <= IMAP_LITERAL_BEFORE_LOGIN else Admission.TOO_BIG
         largest = self.session.services.max_message_bytes if verb.big else IMAP_LITERAL
@@ -207,7 +228,7 @@ class Dialogue:
     # --- running ----------------------------------------------------------------------------------------------
     async def _run(self, tag: bytes, verb: Verb, command: Any) -> None:
         session = self.session
-        session.tag = tag
+        session.begin(tag)
         try:
             if verb.changes:
                 session.require_change()
@@ -230,6 +251,7 @@ class Dialogue:
             if late is not None and verb.refresh:
                 answer = responses.no(tag, late)
         session.write(answer)
+        self._follow_compression()
         await session.drain()
 
     def _accepted(self, tag: bytes, verb: Verb, done: Done) -> bytes:
@@ -295,7 +317,7 @@ class Dialogue:
         else:
             self.session.write(responses.status(tag, b"NO", "Try again in a moment", b"UNAVAILABLE"))
         if event.fatal:
-            # The octets are on their way: taking them for commands would be worse than hanging up (RFC 7888 §4).
+            # More octets come than we pass over; taking them for commands would be worse (RFC 7888 §4).
             self.say_bye("That literal was not allowed")
 
     async def _too_long(self, event: LineTooLong) -> None:

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 from server.base.errors import Reason, Refused
+from server.base.limits import IMAP_PROGRESS_SECONDS
 from server.base.metrics import CONNECTIONS
 from server.identity.model import Rights
 from server.imap.budget import Budget
@@ -43,6 +44,12 @@ class Output(Protocol):
     def write(self, data: bytes) -> None: ...
 
     async def drain(self) -> None: ...
+
+    def flush(self) -> None:
+        """Send what was written so far, without waiting for the rest of the answer."""
+
+    def deflate(self) -> None:
+        """What is written from here on goes under deflate (RFC 4978)."""
 
 
 class SignIn(Protocol):
@@ -85,7 +92,9 @@ class Session:
         self.selected: Selected | None = None
         # What the client switched on, by ENABLE (RFC 5161) or, of CONDSTORE, by asking for it (RFC 7162 §3.1).
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.uidonly = False
+        self.compressed = False  # RFC 4978; the dialogue follows it when the answer is written
         self.tag = b""  # of the command being run
+        self._told_at = services.now()  # when the client last heard of that command
         self.wake: Callable[[], None] | None = None  # set by the edge: called when an idling session has news
         self._mailbox: Mailbox | None = None
 
@@ -101,7 +110,8 @@ class Session:
         return self.services.accounts.mechanisms(self.shown)
 
     def capabilities(self) -> bytes:
-        return capabilities(self.phase, self.services.max_message_bytes, self.mechanisms)
+        listed = capabilities(self.phase, self.services.max_message_bytes, self.mechanisms)
+        return listed.replace(b" UNAUTHENTICATE", b"") if self.compressed else listed
 
     @property
     def over(self) -> bool:
@@ -158,6 +168,13 @@ class Session:
         self.selected = selected
         self.state = State.SELECTED
 
+    def sign_out(self) -> None:
+        """Forget everything but TLS (RFC 8437 §3, §4)."""
+        self.leave()
+        self.rev2 = self.utf8 = self.condstore = self.qresync = self.uidonly = False
+        self._mailbox = self.principal = None
+        self.state = State.NOT_AUTHENTICATED
+
     def leave(self) -> None:
         """Unselect. Safe to call twice."""
         if self.selected is not None:
@@ -191,6 +208,19 @@ class Session:
 
     async def drain(self) -> None:
         await self.output.drain()
+
+    def begin(self, tag: bytes) -> None:
+        self.tag, self._told_at = tag, self.services.now()
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the command is (RFC 9585); told every IMAP_PROGRESS_SECONDS. To be called between steps of work."""
+        now = self.services.now()
+        if (now - self._told_at).total_seconds() >= IMAP_PROGRESS_SECONDS:
+            self._told_at = now
+            # A "]" would end the code for clients that do not count quotes.
+            tag = b"NIL" if b"]" in self.tag else b'"%s"' % self.tag
+            self.ok("Still at it", b"INPROGRESS (%s %d %d)" % (tag, done, total))
+            self.output.flush()
 
     async def sync(self, expunge: bool, force: bool = False) -> None:
         """Tell what changed in the selected mailbox; see `view.py` for when `expunge` may be true.

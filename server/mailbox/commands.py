@@ -6,7 +6,7 @@ not stop deliveries); COPY and APPEND are all or nothing (RFC 9051 §6.4.7, §6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from server.mailbox import queries
 from server.mailbox.model import Row, StoreResult
 from server.mailbox.views import no_such_folder
 
+Progress = Callable[[int, int], None]  # called between steps: messages done, messages in all; quick
 HIGHEST_UID = 2**31 - 1  # int4multirange; two thousand million messages in one folder come first
 
 
@@ -41,13 +42,14 @@ async def store(
     flags: int,
     keywords: Sequence[str],
     unchanged_since: int | None,
+    progress: Progress | None,
 ) -> StoreResult:
     """Changes flags step by step. Raises Refused: NO_SUCH_FOLDER, LIMIT_REACHED."""
     words = list({word.lower(): word for word in reversed(keywords)}.values())[::-1]
     rows: list[Row] = []
     conflicts: list[int] = []
     modseq = 0
-    for step in _steps(uids):
+    for step in _steps(uids, progress):
         async with connection.transaction():
             await _lock(connection, owner_id, folder_id)
             if unchanged_since is not None:
@@ -65,13 +67,17 @@ async def store(
 
 
 async def expunge(
-    connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: Sequence[int] | None
+    connection: asyncpg.Connection,
+    owner_id: int,
+    folder_id: int,
+    uids: Sequence[int] | None,
+    progress: Progress | None,
 ) -> list[int]:
     """Removes what carries \\Deleted, step by step; returns the uids."""
     wanted = None if uids is None else _valid(uids)
     candidates = [row["uid"] for row in await connection.fetch(queries.DELETED, owner_id, folder_id, wanted)]
     gone: list[int] = []
-    for step in _steps(candidates):
+    for step in _steps(candidates, progress):
         async with connection.transaction():
             await _lock(connection, owner_id, folder_id)
             # A flag may have been taken away meanwhile: judged again under the lock.
@@ -80,13 +86,18 @@ async def expunge(
 
 
 async def copy(
-    connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: Sequence[int], target_id: int
+    connection: asyncpg.Connection,
+    owner_id: int,
+    folder_id: int,
+    uids: Sequence[int],
+    target_id: int,
+    progress: Progress | None,
 ) -> list[tuple[int, int]]:
     """Copies all or nothing; flags, keywords and INTERNALDATE go along (RFC 9051 §6.4.7)."""
     copied: list[tuple[int, int]] = []
     async with connection.transaction():
         await _lock(connection, owner_id, folder_id, target_id)
-        for step in _steps(uids):
+        for step in _steps(uids, progress):
             rows = await _rows(connection, owner_id, folder_id, step)
             new = await add(connection, owner_id, target_id, [_addition(row) for row in rows])
             copied += zip([row.uid for row in rows], new, strict=True)
@@ -94,11 +105,16 @@ async def copy(
 
 
 async def move(
-    connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: Sequence[int], target_id: int
+    connection: asyncpg.Connection,
+    owner_id: int,
+    folder_id: int,
+    uids: Sequence[int],
+    target_id: int,
+    progress: Progress | None,
 ) -> list[tuple[int, int]]:
     """Moves step by step; a message is in one of the two folders at every moment (RFC 6851 §3.3)."""
     moved: list[tuple[int, int]] = []
-    for step in _steps(uids):
+    for step in _steps(uids, progress):
         async with connection.transaction():
             await _lock(connection, owner_id, folder_id, target_id)
             moved += await _move_step(connection, owner_id, folder_id, step, target_id)
@@ -185,7 +201,9 @@ def _valid(uids: Sequence[int]) -> list[int]:
     return sorted({uid for uid in uids if 0 < uid <= HIGHEST_UID})
 
 
-def _steps(uids: Sequence[int]) -> Iterator[list[int]]:
+def _steps(uids: Sequence[int], progress: Progress | None = None) -> Iterator[list[int]]:
     ordered = _valid(uids)
     for start in range(0, len(ordered), STEP_MESSAGES):
+        if progress is not None:
+            progress(start, len(ordered))
         yield ordered[start : start + STEP_MESSAGES]

@@ -28,7 +28,7 @@ from server.base.errors import Reason, Refused
 from server.base.limits import MIME_HEADER_BYTES
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, queries, views
-from server.mailbox.commands import Addition
+from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.keys import Keys, OwnerKey
 from server.mailbox.model import (
@@ -165,6 +165,7 @@ class Mailbox:
         flags: int,
         keywords: Sequence[str] = (),
         unchanged_since: int | None = None,
+        progress: Progress | None = None,
     ) -> StoreResult:
         """Changes flags and keywords; uids that do not exist are passed over, rows that stay equal keep their modseq.
 
@@ -172,30 +173,36 @@ class Mailbox:
         """
         async with connection(self._pool) as acquired:
             result = await commands.store(
-                acquired, self.owner_id, folder_id, uids, op, flags, keywords, unchanged_since
+                acquired, self.owner_id, folder_id, uids, op, flags, keywords, unchanged_since, progress
             )
         self._changed(folder_id)
         return result
 
-    async def expunge(self, folder_id: int, uids: Sequence[int] | None = None) -> list[int]:
+    async def expunge(
+        self, folder_id: int, uids: Sequence[int] | None = None, progress: Progress | None = None
+    ) -> list[int]:
         """Removes messages that carry \\Deleted (among `uids` when given); returns their uids in order."""
         async with connection(self._pool) as acquired:
-            gone = await commands.expunge(acquired, self.owner_id, folder_id, uids)
+            gone = await commands.expunge(acquired, self.owner_id, folder_id, uids, progress)
         if gone:
             self._changed(folder_id)
         return gone
 
-    async def copy(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+    async def copy(
+        self, folder_id: int, uids: Sequence[int], target_id: int, progress: Progress | None = None
+    ) -> list[tuple[int, int]]:
         """Copies, all or nothing, and returns (uid, new uid) in order. Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:
-            copied = await commands.copy(acquired, self.owner_id, folder_id, uids, target_id)
+            copied = await commands.copy(acquired, self.owner_id, folder_id, uids, target_id, progress)
         self._changed(target_id)
         return copied
 
-    async def move(self, folder_id: int, uids: Sequence[int], target_id: int) -> list[tuple[int, int]]:
+    async def move(
+        self, folder_id: int, uids: Sequence[int], target_id: int, progress: Progress | None = None
+    ) -> list[tuple[int, int]]:
         """Moves (RFC 6851), each step of 1,000 as a whole; returns (uid, new uid). Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:
-            moved = await commands.move(acquired, self.owner_id, folder_id, uids, target_id)
+            moved = await commands.move(acquired, self.owner_id, folder_id, uids, target_id, progress)
         self._changed(folder_id, target_id)
         return moved
 

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -320,3 +321,28 @@ async def test_a_store_that_is_away_is_told_as_such(world: World, imap: Access) 
     assert status == "NO"
     assert text is not None
     assert text.startswith(b"[UNAVAILABLE]")
+
+
+async def test_a_client_under_compression(world: World, imap: Access) -> None:
+    await deliver(world, "un " * 20_000)
+
+    def rounds() -> None:
+        raw = socket.create_connection(("127.0.0.1", imap.tls_port), 20)
+        with imap.tls().wrap_socket(raw, server_hostname=NAME) as client:
+            deflates, inflates = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+            took, heard = 0, b""
+            client.sendall(b"a LOGIN %s %s\r\n" % (PHARMACY.encode(), imap.password(PHARMACY).encode()))
+            client.sendall(b"b COMPRESS DEFLATE\r\n")
+            while not heard.endswith(b"\r\nb OK Compressing from here on\r\n"):
+                heard += client.recv(65_536)
+            text = b"c SELECT INBOX\r\nd FETCH 1 BODY.PEEK[]\r\n"
+            client.sendall(deflates.compress(text) + deflates.flush(zlib.Z_SYNC_FLUSH))
+            heard = b""
+            while b"\r\nd OK" not in heard:
+                octets = client.recv(65_536)
+                took += len(octets)
+                heard += inflates.decompress(octets)
+            assert heard.count(b"un ") >= 20_000
+            assert took < 5_000
+
+    await in_thread(rounds)

@@ -44,11 +44,17 @@ def _rev2(session: Session) -> bool:
     return fresh
 
 
+def _utf8(session: Session) -> bool:
+    fresh, session.utf8 = not session.utf8, True
+    return fresh
+
+
 # Each switches on and says whether it was off.
 _SWITCHES = {
     "CONDSTORE": _condstore,
     "QRESYNC": _qresync,
     "IMAP4REV2": _rev2,
+    "UTF8=ACCEPT": _utf8,
 }
 _WRITTEN = {"IMAP4REV2": "IMAP4rev2"}
 

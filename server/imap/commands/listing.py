@@ -148,7 +148,7 @@ def _patterns(session: Session, command: List) -> list[Pattern]:
         reference += DELIMITER
     patterns = []
     for raw in command.patterns:
-        pattern = names.decode(raw)
+        pattern = session.name(raw)
         # A pattern from the root ignores the reference (RFC 9051 §6.3.9, interpretation is the server's).
         patterns.append(Pattern(pattern[1:] if pattern.startswith(DELIMITER) else reference + pattern))
     return patterns

@@ -38,6 +38,9 @@ async def uid_search(session: Session, command: Search) -> Done:
 async def _search(session: Session, command: Search, by_uid: bool) -> Done:
     if command.charset not in CHARSETS:
         raise Declined(b"BADCHARSET (%s)" % " ".join(CHARSETS).encode(), "That charset is not offered")
+    if session.utf8 and command.charset_named:
+        # RFC 6855 §3
+        raise Illegal("After UTF8=ACCEPT there is no other charset")
     selected = session.sight
     if command.modseq:
         session.use_condstore()
@@ -74,6 +77,7 @@ async def _by_content(session: Session, rows: list[Row], matchers: list[Matcher]
         return rows
     found: list[Row] = []
     for start in range(0, len(rows), IMAP_FETCH_STEP):
+        session.progress(start, len(rows))
         step = rows[start : start + IMAP_FETCH_STEP]
         summaries = await session.mailbox.summaries([row.content_id for row in step])
         for row in step:

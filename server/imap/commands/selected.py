@@ -22,6 +22,7 @@ from server.imap.view import Selected
 from server.mailbox.model import Row
 
 if TYPE_CHECKING:
+    from server.mailbox.commands import Progress
     from server.mailbox.store import Operation
 
 
@@ -36,7 +37,7 @@ async def close(session: Session, command: Bare) -> Done:
         if session.qresync:
             await session.sync(expunge=True, force=True)
         known = selected.deleted() if session.qresync else []
-        gone = await session.mailbox.expunge(selected.folder.folder_id)
+        gone = await session.mailbox.expunge(selected.folder.folder_id, None, session.progress)
         if gone:
             selected.shared.touch()
         if gone and session.qresync:
@@ -61,7 +62,7 @@ async def expunge(session: Session, command: Bare) -> Done:
 
 async def _expunge(session: Session, selected: Selected, uids: list[int] | None) -> bytes:
     """Removes, tells, and returns the code of the modseq that stands then (RFC 7162 §3.2.7)."""
-    if uids == [] or not await session.mailbox.expunge(selected.folder.folder_id, uids):
+    if uids == [] or not await session.mailbox.expunge(selected.folder.folder_id, uids, session.progress):
         return b""
     selected.shared.touch()
     return await _told_upto(session, selected)
@@ -149,6 +150,7 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
         command.flags.mask,
         command.flags.keywords,
         command.unchanged_since,
+        session.progress,
     )
     selected.shared.written(result.rows, result.modseq)
     for row in result.rows:
@@ -196,7 +198,7 @@ def parse_copy(cursor: Cursor) -> Copy:
     return Copy(numbers, cursor.astring("a mailbox name"))
 
 
-Transfer = Callable[[int, list[int], int], Awaitable[list[tuple[int, int]]]]
+Transfer = Callable[[int, list[int], int, "Progress"], Awaitable[list[tuple[int, int]]]]
 
 
 async def copy(session: Session, command: Copy) -> Done:
@@ -229,6 +231,7 @@ async def _move(session: Session, command: Copy, by_uid: bool) -> Done:
 async def _transfer(session: Session, command: Copy, transfer: Transfer, by_uid: bool) -> bytes:
     """Copy or move; returns the COPYUID code (RFC 4315 §3), empty when there was no message."""
     selected = session.sight
+    source = selected.folder.folder_id
     uids = selected.resolve(command.numbers, by_uid)
     present = [uid for uid in uids if selected.row(uid) is not None]
     if len(present) < len(uids) and not by_uid:
@@ -236,7 +239,7 @@ async def _transfer(session: Session, command: Copy, transfer: Transfer, by_uid:
         raise Declined(b"EXPUNGEISSUED", "Some of the messages no longer exist")
     try:
         target = await session.folder(command.mailbox)
-        pairs = await transfer(selected.folder.folder_id, present, target.folder_id) if present else []
+        pairs = await transfer(source, present, target.folder_id, session.progress) if present else []
     except Refused as refusal:
         raise try_create(refusal) from None
     if not pairs:

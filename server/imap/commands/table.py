@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
 from server.imap.commands import any as anywhere
-from server.imap.commands import auth, enable, fetch, listing, nonauth, search, select, selected
+from server.imap.commands import (
+    auth,
+    compress,
+    enable,
+    fetch,
+    listing,
+    nonauth,
+    search,
+    select,
+    selected,
+    unauthenticate,
+)
 
 _ROWS = (
     # RFC 9051 §6.1, any state
@@ -18,6 +29,8 @@ _ROWS = (
     Verb("AUTHENTICATE", NOT_AUTHENTICATED, nonauth.parse_authenticate, nonauth.authenticate),
     # §6.3, authenticated and selected
     Verb("ENABLE", SIGNED_IN, enable.parse_enable, enable.enable),
+    Verb("COMPRESS", SIGNED_IN, compress.parse_compress, compress.compress),
+    Verb("UNAUTHENTICATE", SIGNED_IN, bare, unauthenticate.unauthenticate),
     Verb("SELECT", SIGNED_IN, select.parse_select, select.select),
     Verb("EXAMINE", SIGNED_IN, select.parse_select, select.examine),
     Verb("CREATE", SIGNED_IN, auth.parse_named, auth.create, changes=True),

@@ -4,6 +4,9 @@ Contract: `next_frame` returns a `Frame`, a `Prompt` (a synchronising literal wa
 event, or None for "need more". It never raises on input and never holds more than one command and what was pipelined
 behind it. Feeding byte by byte gives the same events as feeding the whole.
 
+A refused literal that comes anyway (non-synchronising) is thrown away as it comes, with the rest of its command, when
+it is no larger than `passes_over`; a larger one is fatal.
+
 Inside `Frame.text` a literal stands as one NUL octet (NUL is legal nowhere else in a command, RFC 9051 §4.3.1); its
 bytes are in `Frame.literals`, in order.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from server.base.limits import IMAP_LINE, IMAP_LITERALS
@@ -49,7 +52,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class LiteralRefused:
-    """`fatal`: the octets come anyway (non-synchronising), so that only closing keeps both sides in step."""
+    """`fatal`: the octets come anyway and are too many to pass over: only closing keeps both sides in step."""
 
     text: bytes
     admission: Admission
@@ -79,6 +82,9 @@ class Reader:
         self._literals: list[bytes] = []
         self._need: int | None = None  # octets of the literal being read
         self._fault = ""
+        self.passes_over = 0  # octets of a refused literal that are worth waiting for
+        self._refused: LiteralRefused | None = None  # to be told when the rest of its command has passed
+        self._skip = 0
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -86,8 +92,15 @@ class Reader:
     def clear(self) -> None:
         """Forget everything received: what came before TLS is not part of what comes after (CVE-2011-0411)."""
         self._buffer.clear()
-        self._searched = 0
+        self._searched = self._skip = 0
+        self._refused = None
         self._restart()
+
+    def take_rest(self) -> bytes:
+        """What came behind the last command, taken away: it is not text yet."""
+        rest = bytes(self._buffer)
+        self.clear()
+        return rest
 
     @property
     def buffered(self) -> int:
@@ -95,6 +108,11 @@ class Reader:
 
     @property
     def missing(self) -> int:
+        """Octets of an admitted literal that have not come."""
+        return max((self._need or 0) - len(self._buffer), 0)
+
+    @property
+    def wanted(self) -> int:
         """Octets of an admitted literal that have not come."""
         return max((self._need or 0) - len(self._buffer), 0)
 
@@ -116,6 +134,8 @@ class Reader:
         return line[:-1] if line.endswith(b"\r") else line + b"\n"
 
     def next_frame(self) -> Event | None:
+        if self._refused is not None:
+            return self._pass_over(self._refused)
         while True:
             if self._need is not None:
                 if len(self._buffer) < self._need:
@@ -154,9 +174,30 @@ class Reader:
             admission = self._admit(text, sum(map(len, self._literals)), size, nonsync)
         if admission is not Admission.ACCEPT:
             self._restart()
-            return LiteralRefused(text, admission, nonsync)
+            refused = LiteralRefused(text, admission, nonsync and size > self.passes_over)
+            if not nonsync or refused.fatal:
+                return refused
+            self._refused, self._skip = refused, size
+            return self._pass_over(refused)
         self._need = size
         return None if nonsync else Prompt()
+
+    def _pass_over(self, refused: LiteralRefused) -> Event | None:
+        """Throw away a literal and what follows it to the end of its command, then tell of it."""
+        while True:
+            gone = min(self._skip, len(self._buffer))
+            del self._buffer[:gone]
+            self._skip -= gone
+            line = None if self._skip else self.next_line()
+            if line is None or isinstance(line, LineTooLong):
+                return line
+            announced = _LITERAL.search(line)
+            if announced is None or not announced[2]:
+                self._refused = None
+                return refused
+            self._skip = int(announced[1])
+            if self._skip > self.passes_over:
+                return replace(refused, fatal=True)
 
     def _restart(self) -> None:
         self._text.clear()

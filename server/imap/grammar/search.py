@@ -108,6 +108,7 @@ Key = All | And | Or | Not | HasFlag | HasKeyword | Numbers | Dated | Sized | Ag
 class Search:
     key: Key
     charset: str = "UTF-8"
+    charset_named: bool = False
     returns: tuple[str, ...] | None = None  # ESEARCH options; None: the answer of RFC 3501
     modseq: bool = False
 
@@ -118,7 +119,8 @@ def search(cursor: Cursor) -> Search:
     cursor.sp()
     charset = "UTF-8"
     start = cursor.at
-    if _next_word(cursor) == "CHARSET":
+    named = _next_word(cursor) == "CHARSET"
+    if named:
         cursor.sp()
         charset = cursor.astring("a charset").decode("ascii", "replace").upper()
         cursor.sp()
@@ -126,7 +128,7 @@ def search(cursor: Cursor) -> Search:
         cursor.at = start
     parser = _Keys(cursor)
     keys = parser.several()
-    return Search(keys, charset, returns, parser.modseq)
+    return Search(keys, charset, named, returns, parser.modseq)
 
 
 def _next_word(cursor: Cursor) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,13 +10,14 @@ from server.base.limits import IMAP_LINE, IMAP_LITERALS
 from server.imap.grammar.reader import Admission, Event, Frame, LineTooLong, LiteralRefused, Prompt, Reader
 
 
-def events(data: bytes, pieces: int = 0, limit: int = 1_000) -> list[Event]:
+def events(data: bytes, pieces: int = 0, limit: int = 1_000, passes_over: int = 0) -> list[Event]:
     """Everything a reader tells of `data`, fed whole or in pieces of that many octets."""
 
     def admit(text: bytes, taken: int, size: int, nonsync: bool) -> Admission:
         return Admission.ACCEPT if taken + size <= limit else Admission.TOO_BIG
 
     reader = Reader(admit)
+    reader.passes_over = passes_over
     told: list[Event] = []
     step = pieces or max(len(data), 1)
     for start in range(0, len(data), step):
@@ -38,8 +41,30 @@ def test_sizes_are_judged_before_the_octets() -> None:
     ]
     assert events(b"a X {1001+}\r\nb NOOP\r\n") == [LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=True)]
     assert events(b"a X {9999999999999999999}\r\n")[0] == LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=False)
-    many = b"a X" + b" {0+}\r\n" * (IMAP_LITERALS + 1)
+    many = b"a X" + b" {0+}\r\n" * (IMAP_LITERALS + 1) + b"\r\n"
     assert isinstance(events(many)[-1], LiteralRefused)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 7])
+def test_a_refused_literal_that_comes_anyway_is_passed_over(pieces: int) -> None:
+    refused = LiteralRefused(b"a X ", Admission.TOO_BIG, fatal=False)
+    rest = b" (more {4+}\r\nc X\n {2000}\r\n"
+    data = b"a X {1001+}\r\n" + b"b NOOP\r\n" * 125 + b"x" + rest + b"d NOOP\r\n"
+    assert events(data, pieces, passes_over=2_000) == [refused, Frame(b"d NOOP")]
+    too_much = data.replace(rest, b" {2001+}\r\n")
+    assert events(too_much, pieces, passes_over=2_000) == [replace(refused, fatal=True)]
+
+
+def test_what_is_passed_over_is_not_kept() -> None:
+    reader = Reader(lambda text, taken, size, nonsync: Admission.TOO_BIG)
+    reader.passes_over = 10_000_000
+    reader.feed(b"a X {5000000+}\r\n")
+    for _ in range(50):
+        assert reader.next_frame() is None
+        assert reader.buffered == 0
+        reader.feed(b"x" * 100_000)
+    reader.feed(b"\r\n")
+    assert isinstance(reader.next_frame(), LiteralRefused)
 
 
 @pytest.mark.parametrize("line", [b"a NOOP\n", b"a NO\rOP\r\n", b"a NO\0OP\r\n"])
