@@ -35,6 +35,9 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"COMPRESS=DEFLATE",  # RFC 4978
     b"UNAUTHENTICATE",  # RFC 8437
     b"INPROGRESS",  # RFC 9585
+    b"OBJECTID",  # RFC 8474
+    b"PARTIAL",  # RFC 9394
+    b"UIDONLY",  # RFC 9586
     b"SPECIAL-USE",  # RFC 6154
     b"LIST-EXTENDED",  # RFC 5258
     b"LIST-STATUS",  # RFC 5819

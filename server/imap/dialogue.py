@@ -174,6 +174,9 @@ class Dialogue:
             raise BadSyntax("Unknown command")
         if self.session.state not in verb.states:
             raise Illegal("Not now: " + _WHEN[self.session.state])
+        if self.session.uidonly and name != "EXPUNGE" and "UID " + name in VERBS:
+            # RFC 9586 §3.1
+            raise Illegal("After UIDONLY only its UID form is understood", b"UIDREQUIRED")
         return tag, verb
 
     async def _command(self, frame: Frame) -> None:

@@ -165,6 +165,7 @@ class Session:
                 self.ok("Highest modification sequence", self.selected.highest)
 
     def enter(self, selected: Selected) -> None:
+        selected.uidonly = self.uidonly
         self.selected = selected
         self.state = State.SELECTED
 

@@ -177,6 +177,7 @@ class Selected:
     def __init__(self, shared: SharedView, read_only: bool) -> None:
         self.shared = shared
         self.read_only = read_only
+        self.uidonly = False  # the session gave up numbers (RFC 9586)
         self.uids = shared.uids
         self._lost: set[int] = set()  # gone, but the session was not told
         self._generation = shared.generation
@@ -210,6 +211,8 @@ class Selected:
             for low, high in numbers.resolve(largest):
                 found += self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, min(high, 2**32 - 1))]
             return found
+        if self.uidonly:
+            raise Illegal("There are no message numbers after UIDONLY", b"UIDREQUIRED")
         count = len(self.uids)
         # "1:*" in an empty mailbox is what many clients send first: it names nothing, and harms nobody.
         if not count and numbers.has_star:

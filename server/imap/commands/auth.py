@@ -14,6 +14,7 @@ from server.imap.command import Bare
 from server.imap.grammar import dates, flags, names
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.flags import FlagSet
+from server.imap.object_ids import mailbox_id
 from server.imap.responses import Declined, Done
 from server.imap.session import Session
 from server.mailbox.model import FolderState
@@ -33,8 +34,8 @@ def parse_named(cursor: Cursor) -> Named:
 async def create(session: Session, command: Named) -> Done:
     # RFC 9051 §6.3.4: a trailing delimiter only says that more will be created below.
     name = session.name(command.mailbox).removesuffix(names.DELIMITER)
-    await session.mailbox.create_folder(names.creatable(name))
-    return Done("CREATE completed")
+    folder = await session.mailbox.create_folder(names.creatable(name))
+    return Done("CREATE completed", mailbox_id(folder.folder_id))
 
 
 async def delete(session: Session, command: Named) -> Done:
@@ -74,7 +75,17 @@ async def unsubscribe(session: Session, command: Named) -> Done:
 
 
 # --- STATUS ---------------------------------------------------------------------------------------------------
-STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ")
+STATUS_ITEMS = (
+    "MESSAGES",
+    "RECENT",
+    "UIDNEXT",
+    "UIDVALIDITY",
+    "UNSEEN",
+    "DELETED",
+    "SIZE",
+    "HIGHESTMODSEQ",
+    "MAILBOXID",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +138,10 @@ def write_status(session: Session, name: str, uidvalidity: int, state: FolderSta
     }
     if session.rev2:
         del values["RECENT"]  # RFC 9051 Appendix E
-    told = b" ".join(b"%s %d" % (item.encode(), values[item]) for item in items if item in values)
-    session.line(b"STATUS %s (%s)" % (session.written_name(name), told))
+    told = [b"%s %d" % (item.encode(), values[item]) for item in items if item in values]
+    if "MAILBOXID" in items:
+        told.append(mailbox_id(state.folder_id))
+    session.line(b"STATUS %s (%s)" % (session.written_name(name), b" ".join(told)))
 
 
 # --- APPEND ---------------------------------------------------------------------------------------------------

@@ -49,12 +49,20 @@ def _utf8(session: Session) -> bool:
     return fresh
 
 
+def _uidonly(session: Session) -> bool:
+    fresh, session.uidonly = not session.uidonly, True
+    if session.selected is not None:
+        session.selected.uidonly = True
+    return fresh
+
+
 # Each switches on and says whether it was off.
 _SWITCHES = {
     "CONDSTORE": _condstore,
     "QRESYNC": _qresync,
     "IMAP4REV2": _rev2,
     "UTF8=ACCEPT": _utf8,
+    "UIDONLY": _uidonly,
 }
 _WRITTEN = {"IMAP4REV2": "IMAP4rev2"}
 

@@ -18,6 +18,7 @@ from server.imap.grammar import dates, flags, write
 from server.imap.grammar.cursor import Cursor
 from server.imap.grammar.fetch import Attribute, FetchItems, Section, fetch_items
 from server.imap.grammar.sequence import SequenceSet, sequence_set
+from server.imap.object_ids import THREAD_ID, email_id
 from server.imap.responses import Declined, Desynchronised, Done, Illegal
 from server.imap.section import Extent, label, locate
 from server.imap.session import Session
@@ -62,6 +63,10 @@ class _Fetching:
         self.numbers = command.numbers
         self.since = command.items.changed_since
         self.vanished = command.items.vanished
+        self.range = command.items.range
+        if self.range is not None and not by_uid:
+            # RFC 9394 §3.2
+            raise Illegal("PARTIAL is for UID FETCH")
         if self.vanished and not (by_uid and session.qresync):
             # RFC 7162 §3.2.6
             raise Illegal("VANISHED is for UID FETCH, after ENABLE QRESYNC")
@@ -95,6 +100,9 @@ class _Fetching:
                 largest = self.selected.uids[-1] if self.selected.uids else 0
                 await tell_vanished(self.session, self.selected, self.since, self.numbers.resolve(largest))
             rows = [row for row in rows if row.modseq > self.since]
+        if self.range is not None:
+            # RFC 9394 §3.2: a part of what the other modifiers leave.
+            rows = list(self.range.cut(rows))
         if self.reads and rows and self.session.principal is not None:
             ids = [row.content_id for row in rows]
             await self.session.mailbox.content_read(self.session.principal.actor, ids, "IMAP FETCH")
@@ -218,6 +226,10 @@ def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
             return b"SAVEDATE " + dates.render(row.savedate)
         case "MODSEQ":
             return b"MODSEQ (%d)" % row.modseq
+        case "EMAILID":
+            return email_id(row)
+        case "THREADID":
+            return THREAD_ID
     assert summary is not None  # noqa: S101 -- `opens` is set for all the others
     match name:
         case "ENVELOPE":

@@ -8,6 +8,7 @@ from server.imap.commands.listing import tell_place
 from server.imap.grammar import flags
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.sequence import Ranges, SequenceSet, holds, intersect, known_set, without, written
+from server.imap.object_ids import mailbox_id
 from server.imap.responses import Done, Illegal
 from server.imap.session import Session
 from server.imap.view import Selected
@@ -112,6 +113,7 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
     session.ok("UIDs are valid", b"UIDVALIDITY %d" % folder.uidvalidity)
     session.ok("Predicted next UID", b"UIDNEXT %d" % selected.state.uidnext)
     session.ok("Highest modification sequence", selected.highest)
+    session.ok("It keeps this identifier", mailbox_id(folder.folder_id))
     if session.rev2:
         # RFC 9051 §6.3.2: LIST is required.
         await tell_place(session, folder, command.mailbox)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from server.base.limits import IMAP_FETCH_ITEMS, MIME_DEPTH
 from server.imap.grammar.cursor import BadSyntax, Cursor
+from server.imap.grammar.partial import Partial, partial
 
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})*")
@@ -15,7 +16,7 @@ _TEXT = re.compile(rb"[A-Za-z.]+")
 # fetch-att without arguments.
 _PLAIN = frozenset(
     {"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE", "BODY", "MODSEQ", "SAVEDATE"}
-)
+) | {"EMAILID", "THREADID"}
 _RFC822 = frozenset({"RFC822", "RFC822.HEADER", "RFC822.TEXT"})
 # RFC 9051 §6.4.5: macros stand alone.
 _MACROS = {
@@ -49,6 +50,7 @@ class FetchItems:
     attributes: tuple[Attribute, ...]
     changed_since: int | None = None
     vanished: bool = False
+    range: Partial | None = None
 
 
 def fetch_items(cursor: Cursor) -> FetchItems:
@@ -75,11 +77,12 @@ def fetch_items(cursor: Cursor) -> FetchItems:
 
 def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:
     # fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" (RFC 4466)
-    # fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" (RFC 7162 §7)
+    # fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range
+    # (RFC 7162 §7, RFC 9394 §4)
     if not cursor.take(b" "):
         return FetchItems(attributes)
     cursor.open()
-    since, vanished = None, False
+    since, vanished, wanted = None, False, None
     while True:
         name = cursor.word("a fetch modifier")
         if name == "CHANGEDSINCE" and since is None:
@@ -87,6 +90,9 @@ def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:
             since = cursor.number64()
         elif name == "VANISHED" and not vanished:
             vanished = True
+        elif name == "PARTIAL" and wanted is None:
+            cursor.sp()
+            wanted = partial(cursor)
         else:
             raise BadSyntax("Unknown fetch modifier, or one given twice")
         if not cursor.take(b" "):
@@ -95,7 +101,7 @@ def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:
     if vanished and since is None:
         # RFC 7162 §3.2.6
         raise BadSyntax("VANISHED needs CHANGEDSINCE")
-    return FetchItems(attributes, since, vanished)
+    return FetchItems(attributes, since, vanished, wanted)
 
 
 def _attribute(cursor: Cursor) -> Attribute:
