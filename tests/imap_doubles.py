@@ -75,6 +75,7 @@ class MemoryMailbox:
 
     def __init__(self) -> None:
         self.kept: dict[int, Kept] = {}
+        self.subscriptions: set[str] = set()  # names that no folder has
         self.contents: dict[bytes, bytes] = {}
         self.reads: list[tuple[str, int]] = []  # the trail: purpose, messages
         self.calls: list[str] = []
@@ -85,7 +86,8 @@ class MemoryMailbox:
 
     def _make(self, name: str, use: str | None = None) -> Folder:
         number = max(self.kept, default=0) + 1
-        folder = Folder(number, name, 1_000 + number, use, use is not None)
+        folder = Folder(number, name, 1_000 + number, use, use is not None or name in self.subscriptions)
+        self.subscriptions.discard(name)
         self.kept[number] = Kept(folder)
         return folder
 
@@ -123,12 +125,21 @@ class MemoryMailbox:
         if name == "INBOX":
             raise Refused(Reason.FOLDER_PROTECTED, "INBOX stays.")
         folder = await self.folder(name)
+        if folder.subscribed:
+            self.subscriptions.add(name)
         del self.kept[folder.folder_id]
         self._told(folder.folder_id)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
+        if name in self.subscriptions:
+            if not subscribed:
+                self.subscriptions.discard(name)
+            return
         kept = self._of((await self.folder(name)).folder_id)
         kept.folder = replace(kept.folder, subscribed=subscribed)
+
+    async def kept_subscriptions(self) -> list[str]:
+        return sorted(self.subscriptions)
 
     async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
         wanted = self.kept if folder_ids is None else folder_ids

@@ -127,7 +127,7 @@ class _Compiler:
             case keys.HasKeyword(keyword, wanted):
                 return lambda message: any(name.lower() == keyword for name in message.row.keywords) is wanted
             case keys.Numbers(numbers, by_uid):
-                uids = frozenset(self._selected.resolve(numbers, by_uid))
+                uids = frozenset(self._selected.resolve(numbers, by_uid, lenient=True))
                 return lambda message: message.row.uid in uids
             case keys.Sized(">", octets):
                 return lambda message: message.row.size > octets

@@ -203,8 +203,11 @@ class Selected:
         at = bisect_left(self.uids, uid)
         return at + 1 if at < len(self.uids) and self.uids[at] == uid else 0
 
-    def resolve(self, numbers: SequenceSet, by_uid: bool) -> list[int]:
-        """The uids meant, in order. By number, one that is not in use raises Illegal (RFC 9051 §9, seq-number)."""
+    def resolve(self, numbers: SequenceSet, by_uid: bool, lenient: bool = False) -> list[int]:
+        """The uids meant, in order. By number, one that is not in use raises Illegal (RFC 9051 §9, seq-number).
+
+        `lenient`: it names nothing, as a key of SEARCH that no message meets.
+        """
         if by_uid:
             largest = self.uids[-1] if self.uids else 0
             found: list[int] = []
@@ -218,7 +221,7 @@ class Selected:
         if not count and numbers.has_star:
             return []
         ranges = numbers.resolve(count)
-        if any(high > count for _, high in ranges):
+        if not lenient and any(high > count for _, high in ranges):
             raise Illegal("No message has that sequence number")
         return [uid for low, high in ranges for uid in self.uids[low - 1 : high]]
 

@@ -43,6 +43,7 @@ class Entry(NamedTuple):
     name: str | None
     local: str | None
     domain: str | None
+    route: str | None = None  # obsolete (RFC 5322 §4.4), and told as it stands
 
 
 class Mailbox(NamedTuple):
@@ -103,6 +104,7 @@ class _List:
         self.comment = ""
         self.angle: list[str] | None = None
         self.angle_at = -1
+        self.route: str | None = None
         self.in_angle = False
 
     def read(self) -> list[Entry]:
@@ -150,6 +152,7 @@ class _List:
             self.in_angle = False
         elif sign == ":":
             # obs-route (RFC 5322 §4.4): what stood before is not the address.
+            self.route = "".join(angle) or None
             angle.clear()
             self.angle_at = -1
         elif not sign.isspace():
@@ -161,7 +164,7 @@ class _List:
         """What was gathered is one entry, if it is any."""
         if self.angle is not None:
             local, domain = _split(self.angle, self.angle_at)
-            self.entries.append(Entry(_phrase(self.words) or self.comment or None, local, domain))
+            self.entries.append(Entry(_phrase(self.words) or self.comment or None, local, domain, self.route))
         elif self.at >= 0:
             local, domain = _split(self.words, self.at)
             self.entries.append(Entry(self.comment or None, local, domain))

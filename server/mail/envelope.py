@@ -76,7 +76,8 @@ def address_list(found: list[Entry]) -> bytes:
     """The entries of an address list as "(" 1*address ")", or NIL when there is none."""
     if not found:
         return NIL
-    # addr-adl, the source route, is obsolete and never told.
+    # addr-name SP addr-adl (the source route) SP addr-mailbox SP addr-host
     return b"(%b)" % b"".join(
-        b"(%b NIL %b %b)" % (nstring(entry.name), nstring(entry.local), nstring(entry.domain)) for entry in found
+        b"(%b %b %b %b)" % (nstring(entry.name), nstring(entry.route), nstring(entry.local), nstring(entry.domain))
+        for entry in found
     )

@@ -157,5 +157,5 @@ async def _insert(
         for key in owners
         for number, (name, use) in enumerate(NEW_FOLDERS, 1)
     ]
-    await connection.execute(queries.ADD_FOLDERS, *(list(column) for column in zip(*folders, strict=True)))
+    await connection.execute(queries.ADD_FOLDERS, *(list(column) for column in zip(*folders, strict=True)), True)
     return publics

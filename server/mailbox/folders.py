@@ -1,6 +1,7 @@
 """Folders of one mailbox: list, create, rename, delete, subscribe. Names are encrypted, found by token.
 
-Commands that change the set of folders hold the owner's row, so that two of them never pass each other.
+Commands that change the set of folders hold the owner's row, so that two of them never pass each other. A new folder is
+subscribed only if its name was before: a subscription is to a name, and outlives the folder (RFC 9051 §6.3.7).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from server.base.limits import FOLDERS_PER_OWNER
 from server.mailbox import commands, names, queries
 from server.mailbox.keys import OwnerKey
 from server.mailbox.model import INBOX_ID, SEPARATOR, Folder
+
+_SUBSCRIPTION = "subscription"  # what its wrapped name is bound to
 
 
 async def listed(connection: asyncpg.Connection, key: OwnerKey) -> list[Folder]:
@@ -86,28 +89,51 @@ async def delete(connection: asyncpg.Connection, key: OwnerKey, name: str) -> Fo
             raise Refused(Reason.FOLDER_PROTECTED, "INBOX cannot be deleted.")
         # The lock comes first: a delivery that holds it is seen by the release, one that waits finds no folder.
         await connection.execute(queries.LOCK_FOLDERS, key.owner_id, [folder.folder_id])
+        if folder.subscribed:
+            token = key.name_token(folder.name)
+            kept = key.wrap_own(_SUBSCRIPTION, token, folder.name.encode())
+            await connection.execute(queries.KEEP_SUBSCRIPTION, key.owner_id, token, kept, FOLDERS_PER_OWNER)
         await connection.execute(queries.RELEASE_FOLDER, key.owner_id, folder.folder_id)
         await connection.execute(queries.DELETE_FOLDER, key.owner_id, folder.folder_id)
     return folder
 
 
 async def subscribe(connection: asyncpg.Connection, key: OwnerKey, name: str, subscribed: bool) -> None:
-    """Raises Refused(NO_SUCH_FOLDER)."""
-    folder = await named(connection, key, name)
-    await connection.execute(queries.SUBSCRIBE, key.owner_id, key.name_token(folder.name), subscribed)
+    """Raises Refused(NO_SUCH_FOLDER): there is neither such a folder nor such a subscription."""
+    try:
+        token = key.name_token(names.normalise(name))
+    except Refused:
+        raise _no_such_folder() from None
+    if await connection.fetchval(queries.SUBSCRIBE, key.owner_id, token, subscribed):
+        return
+    known = queries.IS_SUBSCRIBED if subscribed else queries.END_SUBSCRIPTION
+    if not await connection.fetchval(known, key.owner_id, token):
+        raise _no_such_folder()
+
+
+async def kept_subscriptions(connection: asyncpg.Connection, key: OwnerKey) -> list[str]:
+    """The subscribed names that no folder has, in order."""
+    rows = await connection.fetch(queries.KEPT_SUBSCRIPTIONS, key.owner_id)
+    return sorted(subscribed_name(key, row["name_token"], row["name"]) for row in rows)
+
+
+def subscribed_name(key: OwnerKey, token: bytes, wrapped: bytes) -> str:
+    """The name of a subscription that no folder has. Raises IntegrityError."""
+    return key.unwrap_own(_SUBSCRIPTION, token, wrapped).decode()
 
 
 async def _add(connection: asyncpg.Connection, key: OwnerKey, name: str, special_use: str | None) -> Folder:
     number = await connection.fetchval(queries.NEXT_FOLDER, key.owner_id)
-    await connection.execute(
+    subscribed = await connection.fetchval(
         queries.ADD_FOLDERS,
         [key.owner_id],
         [number],
         [key.folder_name(number, name)],
         [key.name_token(name)],
         [special_use],
+        False,
     )
-    return Folder(number, name, number, special_use, True)
+    return Folder(number, name, number, special_use, subscribed)
 
 
 def _folder(key: OwnerKey, row: asyncpg.Record) -> Folder:

@@ -42,14 +42,22 @@ NAME_SPARE = "SELECT name_spare_owner($1, $2, $3, $4)"
 # Folders -------------------------------------------------------------------------------------------------------------
 
 ADD_FOLDERS = """
-WITH new AS (
-    INSERT INTO folder (owner_id, folder_id, uidvalidity, name, name_token, special_use)
-    SELECT owner_id, folder_id, folder_id, name, name_token, special_use
-      FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::text[])
+WITH wanted AS (
+    SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::bytea[], $5::text[])
            AS f(owner_id, folder_id, name, name_token, special_use)
-    RETURNING owner_id, folder_id
+), kept AS (
+    DELETE FROM subscription s USING wanted w WHERE s.owner_id = w.owner_id AND s.name_token = w.name_token
+    RETURNING s.owner_id, s.name_token
+), new AS (
+    INSERT INTO folder (owner_id, folder_id, uidvalidity, name, name_token, special_use, subscribed)
+    SELECT owner_id, folder_id, folder_id, name, name_token, special_use,
+           $6 OR EXISTS (SELECT FROM kept k WHERE k.owner_id = w.owner_id AND k.name_token = w.name_token)
+      FROM wanted w
+    RETURNING owner_id, folder_id, subscribed
+), states AS (
+    INSERT INTO folder_state (owner_id, folder_id) SELECT owner_id, folder_id FROM new
 )
-INSERT INTO folder_state (owner_id, folder_id) SELECT owner_id, folder_id FROM new
+SELECT subscribed FROM new
 """
 FOLDERS = "SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1"
 FOLDER_NAMED = """
@@ -59,8 +67,20 @@ SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE o
 NEXT_FOLDER = "UPDATE owner SET last_folder = last_folder + 1 WHERE owner_id = $1 RETURNING last_folder"
 LOCK_OWNER = "SELECT 1 FROM owner WHERE owner_id = $1 FOR NO KEY UPDATE"
 COUNT_FOLDERS = "SELECT count(*) FROM folder WHERE owner_id = $1"
-RENAME = "UPDATE folder SET name = $3, name_token = $4 WHERE owner_id = $1 AND folder_id = $2"
+RENAME = """
+WITH kept AS (DELETE FROM subscription WHERE owner_id = $1 AND name_token = $4 RETURNING true)
+UPDATE folder SET name = $3, name_token = $4, subscribed = subscribed OR EXISTS (SELECT FROM kept)
+ WHERE owner_id = $1 AND folder_id = $2
+"""
 SUBSCRIBE = "UPDATE folder SET subscribed = $3 WHERE owner_id = $1 AND name_token = $2 RETURNING true"
+# A subscription outlives its folder ($4: as many as there may be folders).
+KEEP_SUBSCRIPTION = """
+INSERT INTO subscription (owner_id, name_token, name)
+SELECT $1, $2, $3 WHERE (SELECT count(*) FROM subscription WHERE owner_id = $1) < $4
+"""
+KEPT_SUBSCRIPTIONS = "SELECT name_token, name FROM subscription WHERE owner_id = $1"
+IS_SUBSCRIBED = "SELECT true FROM subscription WHERE owner_id = $1 AND name_token = $2"
+END_SUBSCRIPTION = "DELETE FROM subscription WHERE owner_id = $1 AND name_token = $2 RETURNING true"
 # What the folder's messages refer to may now be unreferenced; the rows themselves go by cascade.
 RELEASE_FOLDER = """
 INSERT INTO released (owner_id, content_id)

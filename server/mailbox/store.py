@@ -137,6 +137,11 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             await folders.subscribe(acquired, self._key, name, subscribed)
 
+    async def kept_subscriptions(self) -> list[str]:
+        """The subscribed names that no folder has (any more), in order."""
+        async with connection(self._pool) as acquired:
+            return await folders.kept_subscriptions(acquired, self._key)
+
     async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
         """Counters by folder id, of all folders or of those asked (a missing one is left out)."""
         async with connection(self._pool) as acquired:

@@ -90,6 +90,28 @@ async def test_folders_are_created_renamed_and_deleted_with_those_below(world: W
     assert missing.value.reason is Reason.NO_SUCH_FOLDER
 
 
+async def test_a_subscription_is_to_a_name_and_outlives_its_folder(world: World) -> None:
+    mailbox = await world.mailbox(DOCTOR)
+    for name in ("Été", "Hiver", "Autre"):
+        assert not (await mailbox.create_folder(name)).subscribed
+    await mailbox.subscribe("Été", True)
+    await mailbox.subscribe("Hiver", True)
+    for name in ("Été", "Hiver", "Autre"):
+        await mailbox.delete_folder(name)
+    assert await mailbox.kept_subscriptions() == ["Hiver", "Été"]
+    await mailbox.subscribe("Hiver", False)
+    with pytest.raises(Refused):
+        await mailbox.subscribe("Hiver", False)
+    assert not (await mailbox.create_folder("Hiver")).subscribed
+    # Who takes the name takes the subscription: by creation here, by renaming below.
+    assert (await mailbox.create_folder("Été")).subscribed
+    assert await mailbox.kept_subscriptions() == []
+    await mailbox.delete_folder("Été")
+    await mailbox.rename_folder("Hiver", "Été")
+    assert (await mailbox.folder("Été")).subscribed
+    assert await mailbox.kept_subscriptions() == []
+
+
 @pytest.mark.parametrize(
     "name", ["", "/", "a//b", "/a", "a%", "a*b", "a\x00", "a\nb", "x" * 256, "\ud800", "/".join("a" * 20)]
 )

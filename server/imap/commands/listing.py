@@ -116,8 +116,10 @@ class _Entry:
 
     name: str
     folder: Folder | None
+    subscribed: bool = False
+    matches: bool = False
     children: bool = False
-    subscribed_below: bool = False
+    below: bool = False  # a subscribed name, which the patterns do not match, lies below
 
 
 async def list_(session: Session, command: List) -> Done:
@@ -126,12 +128,9 @@ async def list_(session: Session, command: List) -> Done:
         session.line(b'LIST (\\Noselect) "%s" ""' % DELIMITER.encode())
         return Done("LIST completed")
     patterns = _patterns(session, command)
-    entries = _tree(await session.mailbox.folders())
-    told = [
-        entry
-        for entry in entries
-        if any(pattern.matches(entry.name) for pattern in patterns) and _wanted(entry, command)
-    ]
+    # RFC 5258 §3.1: subscribed names are told, also those that no mailbox has.
+    kept = await session.mailbox.kept_subscriptions() if "SUBSCRIBED" in command.select else []
+    told = [entry for entry in _tree(await session.mailbox.folders(), kept, patterns) if _wanted(entry, command)]
     states = await session.mailbox.states() if command.status else {}
     for entry in told:
         session.line(b"LIST (%s) %s" % (b" ".join(_attributes(entry, command)), _place(session, entry, command)))
@@ -154,25 +153,33 @@ def _patterns(session: Session, command: List) -> list[Pattern]:
     return patterns
 
 
-def _tree(folders: list[Folder]) -> list[_Entry]:
-    """All names in the order of `folders`, with the levels above that no folder has before their children."""
+def _tree(folders: list[Folder], kept: list[str], patterns: list[Pattern]) -> list[_Entry]:
+    """All names in the order of `folders`, then those `kept`; levels above that no folder has before their children."""
     entries: dict[str, _Entry] = {}
     by_name = {folder.name: folder for folder in folders}
-    for folder in folders:
-        levels = folder.name.split(DELIMITER)
+    for name in [*by_name, *kept]:
+        levels = name.split(DELIMITER)
+        for depth in range(1, len(levels) + 1):
+            level = DELIMITER.join(levels[:depth])
+            if level not in entries:
+                folder = by_name.get(level)
+                matches = any(pattern.matches(level) for pattern in patterns)
+                entries[level] = _Entry(level, folder, folder is not None and folder.subscribed, matches)
+        entry = entries[name]
+        entry.subscribed |= name not in by_name
         for depth in range(1, len(levels)):
-            above = DELIMITER.join(levels[:depth])
-            entry = entries.setdefault(above, _Entry(above, by_name.get(above)))
-            entry.children = True
-            entry.subscribed_below |= folder.subscribed
-        entries.setdefault(folder.name, _Entry(folder.name, folder))
+            above = entries[DELIMITER.join(levels[:depth])]
+            above.children |= name in by_name
+            above.below |= entry.subscribed and not entry.matches
     return list(entries.values())
 
 
 def _wanted(entry: _Entry, command: List) -> bool:
+    if not entry.matches:
+        return False
     if "SUBSCRIBED" in command.select:
-        subscribed = entry.folder is not None and entry.folder.subscribed
-        return subscribed or ("RECURSIVEMATCH" in command.select and entry.subscribed_below)
+        # RFC 5258 §3.5: a level above, for the sake of a name below it that is not told itself.
+        return entry.subscribed or ("RECURSIVEMATCH" in command.select and entry.below)
     if "SPECIAL-USE" in command.select:
         return _special_use(entry) is not None
     return True
@@ -188,9 +195,9 @@ def _attributes(entry: _Entry, command: List) -> list[bytes]:
     attributes = []
     if entry.folder is None:
         # RFC 5258 §3: \NonExistent implies \Noselect; rev1 clients know only the second.
-        attributes += [b"\\NonExistent", b"\\Noselect"] if command.extended else [b"\\Noselect"]
+        attributes.append(b"\\NonExistent" if command.extended else b"\\Noselect")
     attributes.append(b"\\HasChildren" if entry.children else b"\\HasNoChildren")
-    if entry.folder is not None and entry.folder.subscribed and "SUBSCRIBED" in command.returns | command.select:
+    if entry.subscribed and "SUBSCRIBED" in command.returns | command.select:
         attributes.append(b"\\Subscribed")
     use = _special_use(entry)
     if use is not None:
@@ -200,13 +207,7 @@ def _attributes(entry: _Entry, command: List) -> list[bytes]:
 
 def _place(session: Session, entry: _Entry, command: List) -> bytes:
     place = b'"%s" %s' % (DELIMITER.encode(), session.written_name(entry.name))
-    subscribed = entry.folder is not None and entry.folder.subscribed
-    if (
-        "RECURSIVEMATCH" in command.select
-        and "SUBSCRIBED" in command.select
-        and entry.subscribed_below
-        and not subscribed
-    ):
+    if {"RECURSIVEMATCH", "SUBSCRIBED"} <= command.select and entry.below:
         # RFC 5258 §3.5
         place += b' ("CHILDINFO" ("SUBSCRIBED"))'
     return place
@@ -226,6 +227,7 @@ async def lsub(session: Session, command: List) -> Done:
     patterns = _patterns(session, command)
     told: dict[str, bytes] = {}
     folders = [folder.name for folder in await session.mailbox.folders() if folder.subscribed]
+    folders += await session.mailbox.kept_subscriptions()
     for name in folders:
         if any(pattern.matches(name) for pattern in patterns):
             told[name] = b""

@@ -17,6 +17,7 @@ from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mailbox.check import queries
 from server.mailbox.content import open_header, open_summary
+from server.mailbox.folders import subscribed_name
 from server.mailbox.keys import OwnerKey, owner_key
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import proof
@@ -127,6 +128,13 @@ async def _folder_names(connection: asyncpg.Connection, key: OwnerKey) -> AsyncI
             holds = False
         if not holds:
             yield Problem("a folder's name opens and has its token", key.owner_id, f"folder {folder_id}")
+    for token, wrapped in await connection.fetch(queries.SUBSCRIPTIONS, key.owner_id):
+        try:
+            holds = hmac.compare_digest(key.name_token(subscribed_name(key, token, wrapped)), token)
+        except CryptoError:
+            holds = False
+        if not holds:
+            yield Problem("a subscription's name opens and has its token", key.owner_id)
 
 
 async def _contents(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from server.base.errors import ProtocolViolation, Reason
 from server.base.limits import MIME_ADDRESSES
 from server.mail.addresses import Entry, Mailbox, entries, normalise, parse, parse_path, valid
+from server.mail.envelope import envelope
 
 # RFC 5322 Appendix A and what real senders write.
 LISTS = [
@@ -60,6 +61,15 @@ def test_groups_as_envelope_tells_them() -> None:
         Entry(None, "e", "f.test"),
     ]
     assert entries("Open: a@b.test")[-1] == Entry(None, None, None)
+
+
+def test_a_source_route_stands_apart() -> None:
+    # addr-adl of RFC 9051 §7.5.2, obs-route of RFC 5322 §4.4
+    assert entries("N <@x.test,@y.test:a@b.test>, c@d.test") == [
+        Entry("N", "a", "b.test", "@x.test,@y.test"),
+        Entry(None, "c", "d.test"),
+    ]
+    assert b'("N" "@x.test,@y.test" "a" "b.test")' in envelope(b"From: N <@x.test,@y.test:a@b.test>\r\n\r\n")
 
 
 def test_lists_are_bounded() -> None:
