@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -22,7 +22,7 @@ from crypto.errors import CryptoError
 from crypto.keyfile import read_private, write_private
 from crypto.pki.profile import KeyKind, Profile, ProfileName
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 # Clocks of two machines differ by minutes: a certificate that begins exactly now is refused by the slower one.
 CLOCK_LEEWAY = timedelta(minutes=5)
@@ -103,6 +103,8 @@ def new_key(kind: KeyKind) -> PrivateKey:
             return ec.generate_private_key(ec.SECP256R1())
         case KeyKind.P384:
             return ec.generate_private_key(ec.SECP384R1())
+        case KeyKind.ED25519:
+            return ed25519.Ed25519PrivateKey.generate()
 
 
 def new_root(now: datetime, profile: Profile | None = None, kind: KeyKind | None = None) -> Issued:

@@ -21,6 +21,7 @@ class KeyKind(StrEnum):
     RSA_3072 = "rsa-3072"
     P256 = "p256"
     P384 = "p384"
+    ED25519 = "ed25519"
 
 
 class ProfileName(StrEnum):

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from crypto.pki.crl import Crl
 from crypto.pki.ocsp import OcspAnswer
@@ -38,7 +37,13 @@ class Revocations:
         self._known: dict[str, Knowledge] = {}
         # a list is found by its issuer's name, an answer by the serial number it speaks of
         self._about: dict[x509.Name | int, tuple[Knowledge, ...]] = {}
-        self._answers: dict[tuple[bytes, ...], tuple[Answer, datetime]] = {}
+        self._answers: dict[tuple[x509.Certificate, ...], tuple[Answer, datetime]] = {}
+
+    def copy(self) -> Revocations:
+        """Another object that knows the same, and learns for itself."""
+        other = Revocations()
+        other._known, other._about = dict(self._known), dict(self._about)
+        return other
 
     def learn(self, knowledge: Knowledge) -> None:
         """Take it into account from now on, in the place of what its source said before."""
@@ -62,7 +67,7 @@ class Revocations:
 
         REVOKED when one of its certificates is, GOOD when none is, else UNKNOWN.
         """
-        key = tuple(certificate.fingerprint(hashes.SHA256()) for certificate in path)
+        key = tuple(path)
         found = self._answers.get(key)
         if found is None or not found[1] <= now < found[1] + ANSWER_HOLDS:
             found = self._judge(path, now), now

@@ -8,9 +8,10 @@ from typing import Final
 from asn1crypto.algos import RSASSAPSSParams
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from crypto.smime.certificate import PublicKey
 from crypto.smime.digested import Digested
 from crypto.smime.signed_data import SignerInfo, oid
 
@@ -46,6 +47,7 @@ _ECDSA: Final = {
     oid("1.2.840.10045.4.3.3"): "sha384",
     oid("1.2.840.10045.4.3.4"): "sha512",
 }
+_ED25519: Final = oid("1.3.101.112")  # RFC 8419
 _WEAK: Final = frozenset(
     oid(dotted)
     for dotted in (
@@ -72,7 +74,7 @@ class Weak(Exception):
 
 def signature_holds(
     signer: SignerInfo,
-    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None,
+    key: PublicKey | None,
     digest: hashes.HashAlgorithm,
     signed: bytes | Digested,
 ) -> bool:
@@ -96,6 +98,11 @@ def signature_holds(
                 raise Unknown
             _agree(_ECDSA, signer.algorithm, digest)
             key.verify(signer.signature, octets, ec.ECDSA(algorithm))
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            # RFC 8419 §3: over the content itself, which has passed, no digest helps.
+            if signer.algorithm != _ED25519 or isinstance(signed, Digested):
+                raise Unknown
+            key.verify(signer.signature, octets)
         else:
             raise Unknown
     except InvalidSignature:

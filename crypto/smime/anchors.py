@@ -20,6 +20,7 @@ from crypto.pki.path import Found, find
 from crypto.pki.revocation import Revocations
 
 CACHED_PATHS = 4_096  # signers seen lately; an entry is about 5 KB, its certificates
+OPEN_PATHS = 256  # signers whose revocation is not known, waiting to be told to who fetches
 ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
 
 
@@ -32,6 +33,7 @@ class TrustAnchors:
             raise CryptoError("no trust anchor: at least one root certificate is needed")
         self._store = Store(list(self.certificates))
         self.revocations = Revocations()  # what is known; who follows the trust space teaches it
+        self.open_paths: dict[x509.Certificate, tuple[x509.Certificate, ...]] = {}  # who tells of one takes it out
         self._found: OrderedDict[bytes, Found] = OrderedDict()
 
     @classmethod
@@ -66,3 +68,8 @@ class TrustAnchors:
                 self._found.popitem(last=False)
         self._found.move_to_end(key)
         return found.path
+
+    def note_open(self, path: tuple[x509.Certificate, ...]) -> None:
+        """Nobody knows whether this path to an anchor is revoked: its authorities should be asked."""
+        if len(self.open_paths) < OPEN_PATHS:
+            self.open_paths[path[0]] = path

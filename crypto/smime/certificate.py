@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crypto.pki.path import UNREADABLE
@@ -26,18 +26,25 @@ TEXT_CHARACTERS = 200  # of a name that is stored and shown
 
 _RPPS_DIGITS = 11
 _FINESS_CHARACTERS = 9
+_SIRET_DIGITS = 14
+# OpenSSL computes with any exponent up to 3,072 bits; signers have 65,537.
+_EXPONENT_BITS = 64
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`key` is None for a kind of key that is not known here; `addresses` are in `comparable` form."""
+    """`key` is None for a kind of key that is not known here; `addresses` are in `comparable` form;
+    `address_in_subject`: they stand where no authority's name constraints reach (RFC 5280 §4.2.1.10)."""
 
     x509: x509.Certificate
     der: bytes = field(repr=False)
-    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None
+    key: PublicKey | None
     key_identifier: bytes | None
     signer: Signer
     addresses: frozenset[str]
+    address_in_subject: bool
     for_mail: bool
     not_before: datetime
     not_after: datetime
@@ -85,16 +92,18 @@ def certificate(der: bytes) -> Certificate:
             serial = f"{read.serial_number:x}"
     except UNREADABLE:
         raise Malformed from None
-    addresses = _addresses(subject, extensions)
+    alternative, old = _addresses(subject, extensions)
+    addresses = alternative or old
     signer = Signer(
         name=_name(subject),
         organisation=_text(subject, NameOID.ORGANIZATION_NAME),
         rpps=_rpps(subject),
-        finess=_finess(subject),
+        finess=_structure(subject, "1", _FINESS_CHARACTERS),
         addresses=addresses,
         serial=serial,
         fingerprint=hashlib.sha256(der).hexdigest(),
         issuer=issuer[:TEXT_CHARACTERS],
+        siret=_structure(subject, "3", _SIRET_DIGITS),
     )
     return Certificate(
         read,
@@ -103,6 +112,7 @@ def certificate(der: bytes) -> Certificate:
         _key_identifier(extensions),
         signer,
         frozenset(comparable(address) for address in addresses),
+        not alternative,
         _for_mail(extensions),
         not_before,
         not_after,
@@ -112,12 +122,14 @@ def certificate(der: bytes) -> Certificate:
 _Extensions = dict[x509.ObjectIdentifier, x509.ExtensionType]
 
 
-def _key(read: x509.Certificate) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
+def _key(read: x509.Certificate) -> PublicKey | None:
     try:
         key = read.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e.bit_length() > _EXPONENT_BITS:
+            return None
     except UNREADABLE:
         return None
-    return key if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else None
+    return key if isinstance(key, PublicKey) else None
 
 
 def _key_identifier(extensions: _Extensions) -> bytes | None:
@@ -140,14 +152,21 @@ def _for_mail(extensions: _Extensions) -> bool:
     return not (isinstance(constraints, x509.BasicConstraints) and constraints.ca)
 
 
-def _addresses(subject: x509.Name, extensions: _Extensions) -> tuple[str, ...]:
-    """RFC 8550 §3: rfc822Name of the subject's alternative names; the old emailAddress of the subject besides."""
+def _addresses(subject: x509.Name, extensions: _Extensions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """RFC 8550 §3: rfc822Name of the subject's alternative names, and the old emailAddress of the subject, which counts
+    where there is none. What looks like an address in any other place (common name, URI, DNS name) is none."""
     alternative = extensions.get(x509.SubjectAlternativeName.oid)
-    found = (
+    named = (
         alternative.get_values_for_type(x509.RFC822Name) if isinstance(alternative, x509.SubjectAlternativeName) else []
     )
-    found += [_string(attribute) for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
-    return tuple(dict.fromkeys(address for address in found if "@" in address))[:MAX_ADDRESSES]
+    old = [_string(attribute) for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
+    return _mailboxes(named), _mailboxes(old)
+
+
+def _mailboxes(found: list[str]) -> tuple[str, ...]:
+    """A name with a NUL or a space in it is read to its end by one program and to there by another: it is none."""
+    sound = (address for address in found if address.count("@") == 1 and address.isprintable() and " " not in address)
+    return tuple(dict.fromkeys(sound))[:MAX_ADDRESSES]
 
 
 def _name(subject: x509.Name) -> str:
@@ -166,11 +185,12 @@ def _rpps(subject: x509.Name) -> str:
     return ""
 
 
-def _finess(subject: x509.Name) -> str:
-    """1 + FINESS in an OU (9 characters: digits, and letters A or B for Corsica)."""
+def _structure(subject: x509.Name, kind: str, length: int) -> str:
+    """The number of a structure in an OU behind the digit of its kind: 1 + FINESS (letters A or B for Corsica), 3 +
+    SIRET."""
     for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME):
         value = _string(attribute)
-        if len(value) == 1 + _FINESS_CHARACTERS and value[0] == "1" and value.isascii() and value.isalnum():
+        if len(value) == 1 + length and value[0] == kind and value.isascii() and value.isalnum():
             return value[1:]
     return ""
 

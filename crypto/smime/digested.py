@@ -8,19 +8,21 @@ from typing import Final
 # Those of RFC 8551 §2.1 that a signature may have here. `micalg` may lie, so all are made: 2 ms a megabyte.
 _NAMES: Final = ("sha256", "sha384", "sha512")
 
+HEAD = 16 * 1024  # the header of what is signed seldom has one
+
 
 class Digested:
-    """Push: `update` with the octets in order, then ask. `first` is the first octet, -1 when there was none."""
+    """Push: `update` with the octets in order, then ask. `head` are the first `HEAD` octets: a header stands there."""
 
-    __slots__ = ("_hashes", "first")
+    __slots__ = ("_hashes", "head")
 
     def __init__(self) -> None:
         self._hashes = {name: hashlib.new(name) for name in _NAMES}
-        self.first = -1
+        self.head = b""
 
     def update(self, octets: bytes | memoryview) -> None:
-        if self.first < 0 and len(octets):
-            self.first = octets[0]
+        if len(self.head) < HEAD:
+            self.head += bytes(octets[: HEAD - len(self.head)])
         for one in self._hashes.values():
             one.update(octets)
 

@@ -14,7 +14,7 @@ from asn1crypto import algos, cms, core, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crypto.errors import CryptoError
@@ -27,7 +27,7 @@ _BOUNDARY_BYTES = 18
 
 def sign(
     content: bytes,
-    signer: Issued,
+    signer: Issued | Sequence[Issued],
     now: datetime,
     *,
     kind: Kind = Kind.DETACHED,
@@ -36,53 +36,57 @@ def sign(
 ) -> bytes:
     """A CMS SignedData (DER) over `content`, which must be in canonical form with CRLF (RFC 8551 §3.1.1).
 
-    SHA-256; RSA PKCS#1 v1.5 (or PSS) or ECDSA by the signer's key; signed: content type, digest, `now` (aware), and
-    the certificate (RFC 5035), so that no other can take its place. `chain` are intermediates to send along.
+    By one signer or several. RSA PKCS#1 v1.5 (or PSS) or ECDSA with SHA-256, Ed25519 with SHA-512, by the signer's key;
+    signed: content type, digest, `now` (aware), and the certificate (RFC 5035), so that no other can take its place.
+    `chain` are intermediates to send along. Raises `CryptoError` for PSS with a key that is not RSA.
     """
-    certificate_der = signer.certificate.public_bytes(Encoding.DER)
-    certificate = asn1_x509.Certificate.load(certificate_der)
+    signers = [signer] if isinstance(signer, Issued) else list(signer)
+    certificates = [one.certificate for one in signers] + list(chain)
+    enclosed = {"content_type": "data", "content": core.OctetString(content)}
+    signed = cms.SignedData(
+        {
+            "version": "v1",
+            "digest_algorithms": [
+                algos.DigestAlgorithm({"algorithm": one}) for one in sorted(set(map(_digest, signers)))
+            ],
+            "encap_content_info": enclosed if kind is Kind.OPAQUE else {"content_type": "data"},
+            "certificates": [asn1_x509.Certificate.load(one.public_bytes(Encoding.DER)) for one in certificates],
+            "signer_infos": [_signer_info(content, one, now, pss) for one in signers],
+        }
+    )
+    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+
+def _signer_info(content: bytes, signer: Issued, now: datetime, pss: bool) -> cms.SignerInfo:
+    der = signer.certificate.public_bytes(Encoding.DER)
+    certificate = asn1_x509.Certificate.load(der)
+    digest = _digest(signer)
+    bound = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": hashlib.sha256(der).digest()})]})
     attributes = cms.CMSAttributes(
         [
             _attribute("content_type", cms.ContentType("data")),
-            _attribute("message_digest", core.OctetString(hashlib.sha256(content).digest())),
+            _attribute("message_digest", core.OctetString(hashlib.new(digest, content).digest())),
             _attribute("signing_time", cms.Time({"utc_time": core.UTCTime(now)})),
-            _attribute(
-                "signing_certificate_v2",
-                tsp.SigningCertificateV2(
-                    {"certs": [tsp.ESSCertIDv2({"cert_hash": hashlib.sha256(certificate_der).digest()})]}
-                ),
-            ),
+            _attribute("signing_certificate_v2", bound),
         ]
     )
     algorithm, signature = _signature(signer, attributes.dump(), pss)
-    info = cms.SignerInfo(
+    name = cms.IssuerAndSerialNumber({"issuer": certificate.issuer, "serial_number": certificate.serial_number})
+    return cms.SignerInfo(
         {
             "version": "v1",
-            "sid": cms.SignerIdentifier(
-                {
-                    "issuer_and_serial_number": cms.IssuerAndSerialNumber(
-                        {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
-                    )
-                }
-            ),
-            "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
+            "sid": cms.SignerIdentifier({"issuer_and_serial_number": name}),
+            "digest_algorithm": algos.DigestAlgorithm({"algorithm": digest}),
             "signed_attrs": attributes,
             "signature_algorithm": algorithm,
             "signature": signature,
         }
     )
-    certificates = [certificate] + [asn1_x509.Certificate.load(one.public_bytes(Encoding.DER)) for one in chain]
-    enclosed = {"content_type": "data", "content": core.OctetString(content)}
-    signed = cms.SignedData(
-        {
-            "version": "v1",
-            "digest_algorithms": [algos.DigestAlgorithm({"algorithm": "sha256"})],
-            "encap_content_info": enclosed if kind is Kind.OPAQUE else {"content_type": "data"},
-            "certificates": certificates,
-            "signer_infos": [info],
-        }
-    )
-    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+
+def _digest(signer: Issued) -> str:
+    # RFC 8419 §3: Ed25519 goes with SHA-512.
+    return "sha512" if isinstance(signer.key, ed25519.Ed25519PrivateKey) else "sha256"
 
 
 def sign_detached(
@@ -135,12 +139,12 @@ def canonical(data: bytes) -> bytes:
 
 def _signature(signer: Issued, signed: bytes, pss: bool) -> tuple[algos.SignedDigestAlgorithm, bytes]:
     key = signer.key
+    if pss and not isinstance(key, rsa.RSAPrivateKey):
+        raise CryptoError("PSS is of RSA keys")
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        if pss:
-            raise CryptoError("PSS is of RSA keys")
         return algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}), key.sign(signed, ec.ECDSA(_DIGEST))
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise CryptoError("messages are signed with RSA or ECDSA")
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return algos.SignedDigestAlgorithm({"algorithm": "ed25519"}), key.sign(signed)
     if not pss:
         return (
             algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),

@@ -39,7 +39,8 @@ DETACHED_BYTES = 1024 * 1024
 OPAQUE_BYTES = 128 * 1024 * 1024
 MAX_CERTIFICATES = 32
 MAX_DIGESTS = 16
-MAX_SIGNERS = 16  # more than one is not accepted, but counted, to say so
+MAX_SIGNERS = 8  # each costs a check of a signature; past this nothing is looked at
+MAX_REVOCATIONS = 8  # lists and answers that come along
 MAX_ATTRIBUTES = 64
 MAX_VALUES = 8
 
@@ -78,6 +79,8 @@ DATA: Final = oid("1.2.840.113549.1.7.1")
 CONTENT_TYPE: Final = oid("1.2.840.113549.1.9.3")
 MESSAGE_DIGEST: Final = oid("1.2.840.113549.1.9.4")
 SIGNING_TIME: Final = oid("1.2.840.113549.1.9.5")
+TIME_STAMP: Final = oid("1.2.840.113549.1.9.16.2.14")  # RFC 3161 appendix A
+OCSP_RESPONSE: Final = oid("1.3.6.1.5.5.7.16.2")  # RFC 5940 §2.1
 SIGNING_CERTIFICATE: Final = oid("1.2.840.113549.1.9.16.2.12")
 SIGNING_CERTIFICATE_V2: Final = oid("1.2.840.113549.1.9.16.2.47")
 
@@ -103,17 +106,20 @@ class SignerInfo:
     algorithm: bytes  # OID
     parameters: bytes  # the element after it, b"" if there is none
     signature: bytes
+    time_stamp: bytes | None  # of the signature: the first token among the unsigned attributes
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A SignedData. `content` is None when detached; `certificates` are DER, in the order they came."""
+    """A SignedData. `content` is None when detached; `certificates` are DER, in the order they came; `lists` and
+    `answers` are CRLs and OCSP responses that came along (RFC 5652 §10.2.1, RFC 5940)."""
 
     content_type: bytes
     content: bytes | None
     certificates: tuple[bytes, ...]
-    signers: int
-    signer: SignerInfo | None  # the first
+    signers: tuple[SignerInfo, ...]
+    lists: tuple[bytes, ...] = ()
+    answers: tuple[bytes, ...] = ()
 
 
 def read(cms: bytes) -> Contents:
@@ -143,17 +149,20 @@ def read(cms: bytes) -> Contents:
         # RFC 5652 §10.2.2: attribute certificates and other formats have context tags; none says who signed.
         certificates = tuple(cms[at : one.after] for at, one in found if one.tag == SEQUENCE)
         after = element(cms, after.after, end)
+    lists: tuple[bytes, ...] = ()
+    answers: tuple[bytes, ...] = ()
     if after.tag == CONTEXT_1:
+        lists, answers = _revocations(cms, after)
         after = element(cms, after.after, end)
     if after.tag != SET or after.after != end:
         raise Malformed
-    signers = elements(cms, after.start, after.stop, MAX_SIGNERS)
     return Contents(
         cms[content_type.start : content_type.stop],
         content,
         certificates,
-        len(signers),
-        _signer_info(cms, signers[0][1]) if signers else None,
+        tuple(_signer_info(cms, one) for _, one in elements(cms, after.start, after.stop, MAX_SIGNERS)),
+        lists,
+        answers,
     )
 
 
@@ -184,6 +193,18 @@ def looks_like_attributes(content: bytes) -> bool:
     return MESSAGE_DIGEST in values or CONTENT_TYPE in values
 
 
+def _revocations(cms: bytes, choices: Element) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    lists, answers = [], []
+    for at, one in elements(cms, choices.start, choices.stop, MAX_REVOCATIONS):
+        if one.tag == SEQUENCE:
+            lists.append(cms[at : one.after])
+        elif one.tag == CONTEXT_1:
+            kind = expect(cms, one.start, one.stop, OID)
+            if cms[kind.start : kind.stop] == OCSP_RESPONSE:
+                answers.append(cms[kind.after : one.stop])
+    return tuple(lists), tuple(answers)
+
+
 def _signer_info(cms: bytes, info: Element) -> SignerInfo:
     if info.tag != SEQUENCE:
         raise Malformed
@@ -209,8 +230,10 @@ def _signer_info(cms: bytes, info: Element) -> SignerInfo:
     algorithm = expect(cms, after.start, after.stop, OID)
     string = element(cms, after.after, end)
     signature = octets(cms, string, OCTET_STRING)
+    time_stamp = None
     if string.after != end:
-        only(cms, string.after, end, CONTEXT_1)
+        unsigned = _attributes(cms, only(cms, string.after, end, CONTEXT_1))
+        time_stamp = next(iter(unsigned.values.get(TIME_STAMP, ())), None)
     return SignerInfo(
         issuer,
         serial,
@@ -220,6 +243,7 @@ def _signer_info(cms: bytes, info: Element) -> SignerInfo:
         cms[algorithm.start : algorithm.stop],
         cms[algorithm.after : after.stop],
         signature,
+        time_stamp,
     )
 
 

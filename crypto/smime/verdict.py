@@ -42,8 +42,10 @@ class SubReason(StrEnum):
     NOT_FOR_MAIL = "not-for-mail"  # key usage forbids it
     OTHER_SENDER = "other-sender"  # signed by another than the From
     # INDETERMINATE
+    OTHER_HOLDER = "other-holder"  # the directory says that the mailbox is another's
+    HEADER_CHANGED = "header-changed"  # a field outside is not the one that was signed
     TOO_LARGE = "too-large"
-    SEVERAL_SIGNERS = "several-signers"
+    SEVERAL_SIGNERS = "several-signers"  # that are not all the sender
     UNKNOWN_ALGORITHM = "unknown-algorithm"
     NO_CERTIFICATE = "no-certificate"
     TWO_CERTIFICATES = "two-certificates"  # two that fit the signer
@@ -63,6 +65,31 @@ class Doubt(StrEnum):
     MICALG_DIFFERS = "micalg-differs"
     SIGNING_TIME_IN_FUTURE = "signing-time-in-future"
     SIGNING_TIME_OUTSIDE_CERTIFICATE = "signing-time-outside-certificate"
+    SIGNED_LONG_AGO = "signed-long-ago"  # an old message may be sent again by anybody
+    DATE_DIFFERS = "date-differs"  # the Date field says another day than the signature
+    SENDER_DIFFERS = "sender-differs"  # Sender is somebody else than From
+    REPLY_ELSEWHERE = "reply-elsewhere"  # answers go to somebody else than From
+    NAME_MISLEADS = "name-misleads"  # the name shown holds another address
+    NAME_DIFFERS = "name-differs"  # the name shown has no word of the certificate's
+    NOT_IN_DIRECTORY = "not-in-directory"  # no active mailbox of this address
+
+
+class Directory(StrEnum):
+    """What the directory says of signer and From."""
+
+    NOT_ASKED = "not-asked"
+    ABSENT = "absent"
+    AGREES = "agrees"
+    DIFFERS = "differs"
+
+
+class Difference(StrEnum):
+    """In what certificate and directory differ."""
+
+    RPPS = "rpps"
+    FINESS = "finess"
+    SIRET = "siret"
+    KIND = "kind"  # a person's certificate for an organisation's mailbox, or the other way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +104,14 @@ class Signer:
     serial: str  # lower-case hexadecimal
     fingerprint: str  # SHA-256 of the certificate, lower-case hexadecimal
     issuer: str
+    siret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`covers`: "whole", "part" or "nothing". `signing_time` is the signer's word."""
+    """`covers`: "whole", "part" or "nothing" of the body; `headers`: the fields of the header that are signed too (RFC
+    9788), lower case. `signing_time` is the signer's word, `proven_time` a time stamp's, by which certificate and
+    revocation are judged."""
 
     status: Status
     reason: SubReason
@@ -89,6 +119,10 @@ class Verdict:
     covers: str = "nothing"
     signing_time: datetime | None = None
     doubts: tuple[Doubt, ...] = ()
+    headers: tuple[str, ...] = ()
+    proven_time: datetime | None = None
+    directory: Directory = Directory.NOT_ASKED
+    differences: tuple[Difference, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for storage."""
@@ -107,17 +141,23 @@ class Verdict:
                 "serial": signer.serial,
                 "fingerprint": signer.fingerprint,
                 "issuer": signer.issuer,
+                "siret": signer.siret,
             },
             "covers": self.covers,
             "signing_time": None if self.signing_time is None else self.signing_time.isoformat(),
             "doubts": [doubt.value for doubt in self.doubts],
+            "headers": list(self.headers),
+            "proven_time": None if self.proven_time is None else self.proven_time.isoformat(),
+            "directory": self.directory.value,
+            "differences": [difference.value for difference in self.differences],
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Verdict:
-        """What `to_json` gave. Raises `CryptoError` for anything else."""
+        """What `to_json` gave, now or before there were headers and a directory in it. Raises `CryptoError` for
+        anything else."""
         try:
-            signer, time = stored["signer"], stored["signing_time"]
+            signer, time, proven = stored["signer"], stored["signing_time"], stored.get("proven_time")
             return cls(
                 Status(stored["status"]),
                 SubReason(stored["reason"]),
@@ -125,8 +165,12 @@ class Verdict:
                 str(stored["covers"]),
                 None if time is None else datetime.fromisoformat(time),
                 tuple(Doubt(doubt) for doubt in stored["doubts"]),
+                tuple(map(str, stored.get("headers", ()))),
+                None if proven is None else datetime.fromisoformat(proven),
+                Directory(stored.get("directory", Directory.NOT_ASKED)),
+                tuple(Difference(one) for one in stored.get("differences", ())),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise CryptoError("not a stored verdict") from None
 
 

@@ -6,16 +6,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from crypto.smime.anchors import TrustAnchors
+from crypto.smime.identity import Registration
 from crypto.smime.signed_data import Kind, SignedData
 from crypto.smime.verdict import UNSIGNED, Status, SubReason, Verdict
 from crypto.smime.verify import verify
 from server.mail import addresses, headers
+from server.mail.addresses import Mailbox
 from server.mail.passing import PassingScanner
 from server.mail.scan import scan
 from server.mail.signed import Signed, signed_data
 from server.mail.structure import Message, Octets
 from server.mail.summary import Summary, summarise
 from server.mail.trace import strip
+from server.mailbox.sender import beside_header
 
 # Signed, and stored by its owner where no anchors are known.
 NOT_JUDGED = Verdict(Status.INDETERMINATE, SubReason.UNTRUSTED)
@@ -64,29 +67,45 @@ class Understanding:
     def feed(self, data: bytes) -> None:
         self._scanner.feed(data)
 
-    def finish(self, anchors: TrustAnchors | None, now: datetime) -> Understood:
+    def finish(
+        self, anchors: TrustAnchors | None, now: datetime, registration: Registration | None = None
+    ) -> Understood:
         message = self._scanner.finish()
         kept = self._scanner.kept
-        return _understood(message, kept, signed_data(message, kept, self._scanner.passed()), anchors, now)
+        return _understood(
+            message, kept, signed_data(message, kept, self._scanner.passed()), anchors, now, registration
+        )
 
 
-def understand(data: bytes, anchors: TrustAnchors | None, now: datetime) -> Understood:
-    """Scan the bytes and judge the signature; never raises, whatever the bytes are."""
+def understand(
+    data: bytes, anchors: TrustAnchors | None, now: datetime, registration: Registration | None = None
+) -> Understood:
+    """Scan the bytes and judge the signature; never raises, whatever the bytes are. `registration`: what the directory
+    says of From, None when it was not asked."""
     message = scan(data)
-    return _understood(message, data, signed_data(message, data), anchors, now)
+    return _understood(message, data, signed_data(message, data), anchors, now, registration)
 
 
 def _understood(
-    message: Message, data: Octets, signed: Signed | None, anchors: TrustAnchors | None, now: datetime
+    message: Message,
+    data: Octets,
+    signed: Signed | None,
+    anchors: TrustAnchors | None,
+    now: datetime,
+    registration: Registration | None,
 ) -> Understood:
     if signed is None:
         return Understood(data, message, UNSIGNED)
     if anchors is None:
         return Understood(data, message, NOT_JUDGED)
-    return Understood(data, message, judge(signed, senders(message, data), anchors, now))
+    authors = _authors(message, data)
+    verdict = _judge(signed, [one.address for one in authors], anchors, now)
+    if verdict.status is Status.PASSED:
+        verdict = beside_header(verdict, signed, message, data, authors, registration)
+    return Understood(data, message, verdict)
 
 
-def judge(signed: Signed, from_addresses: list[str], anchors: TrustAnchors, now: datetime) -> Verdict:
+def _judge(signed: Signed, from_addresses: list[str], anchors: TrustAnchors, now: datetime) -> Verdict:
     """The verdict on what mail found; a good signature counts only where all readers see what was signed."""
     at_top = signed.at_top and not signed.outside
     if signed.cut:
@@ -100,11 +119,11 @@ def judge(signed: Signed, from_addresses: list[str], anchors: TrustAnchors, now:
     return verdict
 
 
-def senders(message: Message, data: Octets) -> list[str]:
+def _authors(message: Message, data: Octets) -> list[Mailbox]:
     """Every address of every From field: all of them have to be the signer's."""
     block = data[: message.root.body_start]
-    found: list[str] = []
+    found: list[Mailbox] = []
     for one in message.headers:
         if one.name == "from":
-            found += [mailbox.address for mailbox in addresses.parse(headers.raw(block, one))]
+            found += addresses.parse(headers.raw(block, one))
     return found

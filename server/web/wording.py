@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from crypto.errors import CryptoError
-from crypto.smime.verdict import UNSIGNED, Doubt, Status, SubReason, Verdict
+from crypto.smime.verdict import UNSIGNED, Difference, Doubt, Status, SubReason, Verdict
 from server.web.language import Words
 from server.web.plain_text import clean_line
 
@@ -35,6 +35,8 @@ SENTENCES = {
     SubReason.OTHER_CERTIFICATE: "Le certificat joint n’est pas celui du signataire.",
     SubReason.NOT_FOR_MAIL: "Ce certificat n’est pas fait pour signer des messages.",
     SubReason.OTHER_SENDER: "Le signataire n’est pas l’expéditeur affiché. Ne vous fiez pas à ce message.",
+    SubReason.OTHER_HOLDER: "L’annuaire attribue cette messagerie à un autre que le signataire.",
+    SubReason.HEADER_CHANGED: "L’en-tête affiché (objet, date, adresses) n’est pas celui qui a été signé.",
     SubReason.TOO_LARGE: _CANNOT_TELL,
     SubReason.SEVERAL_SIGNERS: _CANNOT_TELL,
     SubReason.AMBIGUOUS: "Deux logiciels pourraient montrer de ce message un contenu différent.",
@@ -53,6 +55,23 @@ DOUBTS = {
     Doubt.MICALG_DIFFERS: "Le message annonce une autre méthode de calcul que celle de la signature.",
     Doubt.SIGNING_TIME_IN_FUTURE: "La date de signature déclarée est dans le futur.",
     Doubt.SIGNING_TIME_OUTSIDE_CERTIFICATE: "La date de signature déclarée est hors de la validité du certificat.",
+    Doubt.SIGNED_LONG_AGO: "Le message a été signé il y a longtemps : il peut s’agir d’un ancien message renvoyé.",
+    Doubt.DATE_DIFFERS: "La date affichée n’est pas celle de la signature.",
+    Doubt.SENDER_DIFFERS: "Un autre que l’expéditeur affiché a envoyé ce message.",
+    Doubt.REPLY_ELSEWHERE: "Votre réponse partirait vers une autre adresse que celle du signataire.",
+    Doubt.NAME_MISLEADS: "Le nom affiché contient une autre adresse que celle du signataire.",
+    Doubt.NAME_DIFFERS: "Le nom affiché n’est pas celui du certificat.",
+    Doubt.NOT_IN_DIRECTORY: "Cette adresse n’est pas une messagerie active de l’annuaire.",
+}
+COVERAGE = {  # by whether the header is signed
+    True: "La signature couvre aussi l’en-tête du message.",
+    False: "La signature ne couvre pas l’en-tête : objet, date et destinataires ont pu être changés.",
+}
+DIFFERENCES = {
+    Difference.RPPS: "Le numéro RPPS du certificat n’est pas celui de l’annuaire.",
+    Difference.FINESS: "Le numéro FINESS du certificat n’est pas celui de l’annuaire.",
+    Difference.SIRET: "Le numéro SIRET du certificat n’est pas celui de l’annuaire.",
+    Difference.KIND: "Le certificat d’une personne signe pour une structure, ou l’inverse.",
 }
 
 KINDS = {
@@ -70,7 +89,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class SaidSigner:
-    """Who the certificate names. `identifier` is an RPPS or FINESS number with its kind, or ""."""
+    """Who the certificate names. `identifier` is an RPPS, FINESS or SIRET number with its kind, or ""."""
 
     name: str
     organisation: str
@@ -87,6 +106,7 @@ class Said:
     sentence: str
     signer: SaidSigner | None
     signing_time: datetime | None
+    coverage: str  # whether the header is signed, "" where nothing is
     doubts: tuple[str, ...]
 
 
@@ -99,7 +119,8 @@ def say_verdict(stored: Mapping[str, Any], words: Words) -> Said:
     signer = None
     if verdict.signer is not None:
         given = verdict.signer
-        identifier = f"RPPS {given.rpps}" if given.rpps else f"FINESS {given.finess}" if given.finess else ""
+        numbers = (("RPPS", given.rpps), ("FINESS", given.finess), ("SIRET", given.siret))
+        identifier = next((f"{kind} {number}" for kind, number in numbers if number), "")
         signer = SaidSigner(
             clean_line(given.name), clean_line(given.organisation), clean_line(identifier), given.addresses
         )
@@ -109,7 +130,9 @@ def say_verdict(stored: Mapping[str, Any], words: Words) -> Said:
         words.say(SENTENCES[verdict.reason]),
         signer,
         verdict.signing_time,
-        tuple(words.say(DOUBTS[doubt]) for doubt in verdict.doubts),
+        words.say(COVERAGE[bool(verdict.headers)]) if verdict.status is Status.PASSED else "",
+        tuple(words.say(DIFFERENCES[one]) for one in verdict.differences)
+        + tuple(words.say(DOUBTS[doubt]) for doubt in verdict.doubts),
     )
 
 

@@ -100,8 +100,10 @@ def test_kinds_of_keys(root: Issued, noon: datetime, kind: KeyKind) -> None:
     key = professional(root, "a@b.test", "A", "10000000017", noon, kind=kind).key
     if isinstance(key, rsa.RSAPrivateKey):
         assert kind == f"rsa-{key.key_size}"
-    else:
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
         assert isinstance(key.curve, ec.SECP256R1 if kind is KeyKind.P256 else ec.SECP384R1)
+    else:
+        assert kind is KeyKind.ED25519
 
 
 def test_key_kind_outside_of_the_profile_is_refused(root: Issued, noon: datetime) -> None:

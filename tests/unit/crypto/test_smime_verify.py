@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,12 +28,12 @@ from crypto.smime.signed_data import Kind, SignedData, enclosed_content
 from crypto.smime.tlv import encoded
 from crypto.smime.verdict import Doubt, Status, SubReason, Verdict
 from crypto.smime.verify import verify
+from tests.forged import changed, signed_again
 from tests.revocation_lists import crl
 
 ENTITY = b"Content-Type: text/plain; charset=utf-8\r\n\r\nAmoxicilline 1 g, matin et soir, 6 jours.\r\n"
 DOCTOR = "aline.martin@mss.example.test"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-Change = Callable[[cms.SignedData], None]
 
 
 def judge(
@@ -47,26 +46,6 @@ def judge(
 ) -> tuple[Status, SubReason]:
     verdict = verify(SignedData(kind, content, signature), [sender], anchors, now)
     return verdict.status, verdict.reason
-
-
-def changed(signature: bytes, change: Change) -> bytes:
-    """The SignedData after a change that needs no key."""
-    info = cms.ContentInfo.load(signature)
-    change(info["content"])
-    return bytes(info.dump(force=True))
-
-
-def signed_again(signature: bytes, signer: Issued, change: Callable[[cms.SignerInfo], None]) -> bytes:
-    """The SignedData after a change of what is signed, signed anew by the same key: what a dishonest signer can do."""
-
-    def both(content: cms.SignedData) -> None:
-        info = content["signer_infos"][0]
-        change(info)
-        attributes = info["signed_attrs"].untag().dump(force=True)
-        assert isinstance(signer.key, rsa.RSAPrivateKey)
-        info["signature"] = signer.key.sign(attributes, padding.PKCS1v15(), hashes.SHA256())
-
-    return changed(signature, both)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +83,7 @@ def test_what_is_known_of_revocation_counts(detached: bytes, root: Issued, rsa_s
     assert Verdict.from_json(revoked.to_json()) == revoked
 
 
-@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.RSA_3072, KeyKind.P256, KeyKind.P384])
+@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.RSA_3072, KeyKind.P256, KeyKind.P384, KeyKind.ED25519])
 @pytest.mark.parametrize("carried", list(Kind))
 def test_keys_and_kinds(root: Issued, anchors: TrustAnchors, kind: KeyKind, carried: Kind) -> None:
     signer = professional(root, DOCTOR, "A", "10000000017", NOON, kind=kind)
@@ -256,11 +235,27 @@ def test_content_that_is_no_message(detached: bytes, anchors: TrustAnchors) -> N
 # --- who signed
 
 
-def test_several_signers(detached: bytes, anchors: TrustAnchors) -> None:
-    def twice(signed: cms.SignedData) -> None:
-        signed["signer_infos"].append(signed["signer_infos"][0].copy())
+def test_several_signers(root: Issued, rsa_signer: Issued, ec_signer: Issued, anchors: TrustAnchors) -> None:
+    """One holder with an old key and a new one; two persons; two of whom one signed something else."""
+    assert judge(sign(ENTITY, [rsa_signer, ec_signer], NOON), anchors) == (Status.PASSED, SubReason.VALID)
+    colleague = professional(root, "bea@mss.example.test", "B", "10000000025", NOON, kind=KeyKind.P256)
+    both = sign(ENTITY, [ec_signer, colleague], NOON)
+    verdict = verify(SignedData(Kind.DETACHED, ENTITY, both), [DOCTOR], anchors, NOON)
+    assert (verdict.status, verdict.reason) == (Status.INDETERMINATE, SubReason.SEVERAL_SIGNERS)
+    assert verdict.signer is None
+    assert judge(both, anchors, sender="eve@mss.example.test") == (Status.FAILED, SubReason.OTHER_SENDER)
 
-    assert judge(changed(detached, twice), anchors) == (Status.INDETERMINATE, SubReason.SEVERAL_SIGNERS)
+    def add_other(signed: cms.SignedData) -> None:
+        other = cms.ContentInfo.load(sign(b"autre", colleague, NOON))["content"]
+        signed["signer_infos"].append(other["signer_infos"][0])
+        signed["certificates"].append(other["certificates"][0])
+
+    assert judge(changed(sign(ENTITY, ec_signer, NOON), add_other), anchors) == (Status.FAILED, SubReason.TAMPERED)
+
+
+def test_more_signers_than_are_looked_at(ec_signer: Issued, anchors: TrustAnchors) -> None:
+    crowd = sign(ENTITY, [ec_signer] * (signed_data.MAX_SIGNERS + 1), NOON)
+    assert judge(crowd, anchors) == (Status.FAILED, SubReason.MALFORMED)
 
 
 def test_no_signer(detached: bytes, anchors: TrustAnchors) -> None:
@@ -483,6 +478,9 @@ def test_doubts(root: Issued, anchors: TrustAnchors) -> None:
     assert doubts(NOON, at_top=False) == (Doubt.PART_ONLY,)
     assert doubts(NOON + timedelta(days=2)) == (Doubt.SIGNING_TIME_IN_FUTURE,)
     assert doubts(NOON - timedelta(days=400)) == (Doubt.SIGNING_TIME_OUTSIDE_CERTIFICATE,)
+    later = NOON + timedelta(days=8)
+    old = verify(SignedData(Kind.DETACHED, ENTITY, sign(ENTITY, signer, NOON)), [DOCTOR], anchors, later)
+    assert old.doubts[1:] == (Doubt.SIGNED_LONG_AGO,)
 
 
 def test_stored_verdict_of_another_kind_is_refused() -> None:
@@ -519,9 +517,8 @@ SIGNATURE = sign(ENTITY, professional(ROOT, DOCTOR, "A", "10000000017", NOON, ki
 def _same_apart_from_unsigned(damaged: bytes) -> bool:
     """Versions, the set of digest algorithms and algorithm parameters are not signed; content and signer are."""
     one, other = signed_data.read(damaged), signed_data.read(SIGNATURE)
-    assert one.signer is not None
-    assert other.signer is not None
-    return (one.signer.signature, one.certificates) == (other.signer.signature, other.certificates)
+    (first,), (second,) = one.signers, other.signers
+    return (first.signature, one.certificates) == (second.signature, other.certificates)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def said() -> set[str]:
     """Every sentence of templates, pages and tables."""
     files = [*TEMPLATES.glob("*.html"), *PAGES.glob("*.py")]
     found = {sentence for file in files for sentence in SAID.findall(Path(file).read_text(encoding="utf-8"))}
-    tables = (wording.TITLES, wording.SENTENCES, wording.DOUBTS, wording.KINDS, LABELS)
-    found |= {sentence for table in tables for sentence in table.values()}
+    verdicts = (wording.TITLES, wording.SENTENCES, wording.COVERAGE, wording.DOUBTS, wording.DIFFERENCES)
+    found |= {sentence for table in (*verdicts, wording.KINDS, LABELS) for sentence in table.values()}
     return found | {problem.sentence for problem in (*PROBLEMS.values(), *_OF_STATUS.values())}
 
 
@@ -41,6 +41,7 @@ def test_wording_covers_every_verdict() -> None:
     assert set(wording.TITLES) == set(wording.Status)
     assert set(wording.SENTENCES) == set(wording.SubReason)
     assert set(wording.DOUBTS) == set(wording.Doubt)
+    assert set(wording.DIFFERENCES) == set(wording.Difference)
 
 
 @pytest.mark.parametrize(
