@@ -46,6 +46,7 @@ _EXTENDED_USAGES = {
     "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
     "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "time_stamping": ExtendedKeyUsageOID.TIME_STAMPING,
 }
 
 
@@ -195,7 +196,9 @@ def _certificate(
     )
     if profile.extended_key_usage:
         usages = [_EXTENDED_USAGES[usage] for usage in profile.extended_key_usage]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        # RFC 3161 §2.3: critical for a time-stamp authority
+        critical = usages == [ExtendedKeyUsageOID.TIME_STAMPING]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=critical)
     names: list[x509.GeneralName] = [x509.RFC822Name(address) for address in holder.emails]
     names += [_host(host) for host in holder.hosts]
     if names:

