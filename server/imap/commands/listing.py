@@ -216,7 +216,8 @@ def _place(session: Session, entry: _Entry, command: List) -> bytes:
 async def tell_place(session: Session, folder: Folder, asked: bytes) -> None:
     """A folder as LIST tells it, with the name the client used where that differs (RFC 9051 §6.3.9.7)."""
     plain = List(b"", ())
-    entry = next(entry for entry in _tree(await session.mailbox.folders()) if entry.name == folder.name)
+    tree = _tree(await session.mailbox.folders(), [], [])
+    entry = next(entry for entry in tree if entry.name == folder.name)
     place = _place(session, entry, plain)
     if asked != names.encode(folder.name, session.unicode):
         place += b' ("OLDNAME" (%s))' % write.quoted(asked)
