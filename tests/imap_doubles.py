@@ -25,7 +25,7 @@ from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
 from server.mailbox.commands import Progress
-from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult, View
+from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, Row, StoreResult, View
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
@@ -112,13 +112,16 @@ class MemoryMailbox:
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         if any(kept.folder.name == name for kept in self.kept.values()):
             raise Refused(Reason.FOLDER_EXISTS, "There is such a folder.")
-        return self._make(name)
+        made = self._make(name)
+        self._told(LIST_ID)
+        return made
 
     async def rename_folder(self, name: str, new_name: str) -> Folder:
         folder = await self.folder(name)
         for kept in self.kept.values():
             if kept.folder.name == name or kept.folder.name.startswith(name + "/"):
                 kept.folder = replace(kept.folder, name=new_name + kept.folder.name[len(name) :])
+        self._told(LIST_ID)
         return self.kept[folder.folder_id].folder
 
     async def delete_folder(self, name: str) -> None:
@@ -129,6 +132,7 @@ class MemoryMailbox:
             self.subscriptions.add(name)
         del self.kept[folder.folder_id]
         self._told(folder.folder_id)
+        self._told(LIST_ID)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         if name in self.subscriptions:
@@ -137,6 +141,7 @@ class MemoryMailbox:
             return
         kept = self._of((await self.folder(name)).folder_id)
         kept.folder = replace(kept.folder, subscribed=subscribed)
+        self._told(LIST_ID)
 
     async def kept_subscriptions(self) -> list[str]:
         return sorted(self.subscriptions)

@@ -35,6 +35,7 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"COMPRESS=DEFLATE",  # RFC 4978
     b"UNAUTHENTICATE",  # RFC 8437
     b"INPROGRESS",  # RFC 9585
+    b"NOTIFY",  # RFC 5465
     b"OBJECTID",  # RFC 8474
     b"PARTIAL",  # RFC 9394
     b"UIDONLY",  # RFC 9586

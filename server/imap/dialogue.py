@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import Any
 
@@ -23,7 +24,7 @@ from server.base.limits import (
 from server.db.pool import trouble
 from server.imap import responses
 from server.imap.command import Verb
-from server.imap.commands import nonauth
+from server.imap.commands import fetch, nonauth
 from server.imap.commands.nonauth import Authenticate, Challenge
 from server.imap.commands.table import VERBS
 from server.imap.deflate import Inflater
@@ -93,9 +94,17 @@ class Dialogue:
         self.session.close()
 
     async def push(self) -> None:
-        """Tell an idling client what is new."""
-        if self.mode is Mode.IDLE and not self.closed:
+        """Tell what is new to a client that idles or asked for it by NOTIFY."""
+        session, asked = self.session, self.session.notifications
+        if self.closed or self.mode is Mode.SASL:
+            return
+        if self.mode is Mode.IDLE:
             await self._sync(expunge=True, force=False)
+        elif asked is not None and asked.selected is not None:
+            await self._sync(asked.immediate, force=False, flags="FLAGCHANGE" in asked.selected.events)
+        if asked is not None and not self.closed:
+            await self._guarded(asked.tell())
+        await session.drain()
 
     async def step(self) -> bool:
         if self.closed or self.wants_tls:
@@ -198,7 +207,7 @@ class Dialogue:
             return
         if verb is VERBS["IDLE"]:
             self._wait(Mode.IDLE, tag, verb, command)
-            self.session.start_idling()
+            self.session.listen(idle=True)
             self.session.write(b"+ idling\r\n")
             await self._sync(expunge=True, force=True)
             return
@@ -217,7 +226,7 @@ class Dialogue:
         mode, self.mode = self.mode, Mode.COMMAND
         if mode is Mode.IDLE:
             if line.upper() != b"DONE":
-                self.session.stop_idling()
+                self.session.listen(idle=False)
                 self._bad(tag, BadSyntax("Expected DONE"))
                 return
         else:
@@ -249,6 +258,9 @@ class Dialogue:
             answer = self._declined(tag, verb, error)
         else:
             answer = self._accepted(tag, verb, done)
+            if session.notifications is not None and verb.name in _OF_THE_LIST:
+                named = (getattr(command, field) for field in ("mailbox", "new") if hasattr(command, field))
+                session.notifications.own_change(*map(session.name, named))
         if not self.closed:
             late = await self._sync(verb.expunge, verb.refresh)
             if late is not None and verb.refresh:
@@ -275,10 +287,16 @@ class Dialogue:
             self._fail()
         return responses.no(tag, known)
 
-    async def _sync(self, expunge: bool, force: bool) -> CaduceeError | None:
+    async def _sync(self, expunge: bool, force: bool, flags: bool = True) -> CaduceeError | None:
         """Tell the news; the error that kept us from asking for them, if any."""
+        error = await self._guarded(self.session.sync(expunge, force, flags))
+        if error is None and self.session.arrived:
+            error = await self._guarded(fetch.fetch_arrived(self.session))
+        return error
+
+    async def _guarded(self, telling: Awaitable[None]) -> CaduceeError | None:
         try:
-            await self.session.sync(expunge, force)
+            await telling
         except Refused as refusal:
             if refusal.reason is not Reason.NO_SUCH_FOLDER:
                 return refusal
@@ -332,6 +350,8 @@ class Dialogue:
         self._taken = 0
 
 
+# Commands that change the list of mailboxes.
+_OF_THE_LIST = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE"})
 _WHEN = {
     State.NOT_AUTHENTICATED: "sign in first",
     State.AUTHENTICATED: "only before sign-in, or with a mailbox selected",

@@ -26,6 +26,7 @@ from server.mailbox.model import Folder, Row
 if TYPE_CHECKING:
     from server.identity.model import Principal
     from server.identity.sasl import Given
+    from server.imap.notifications import Notifications
     from server.mailbox.store import Mailbox
 
 
@@ -96,6 +97,8 @@ class Session:
         self.tag = b""  # of the command being run
         self._told_at = services.now()  # when the client last heard of that command
         self.wake: Callable[[], None] | None = None  # set by the edge: called when an idling session has news
+        self.notifications: Notifications | None = None  # what it is told by itself (RFC 5465)
+        self.arrived: list[int] = []  # uids that were counted, and are still to be told as NOTIFY asked
         self._mailbox: Mailbox | None = None
 
     # --- what it may do ---------------------------------------------------------------------------------------
@@ -168,9 +171,11 @@ class Session:
         selected.uidonly = self.uidonly
         self.selected = selected
         self.state = State.SELECTED
+        self.listen(idle=False)
 
     def sign_out(self) -> None:
         """Forget everything but TLS (RFC 8437 §3, §4)."""
+        self.notify(None)
         self.leave()
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.uidonly = False
         self._mailbox = self.principal = None
@@ -179,21 +184,33 @@ class Session:
     def leave(self) -> None:
         """Unselect. Safe to call twice."""
         if self.selected is not None:
-            self.stop_idling()
+            self._deaf()
+            self.arrived.clear()
             self.services.views.close(self.mailbox, self.selected.shared)
             self.selected = None
         if self.state is State.SELECTED:
             self.state = State.AUTHENTICATED
 
     def close(self) -> None:
+        self.notify(None)
         self.leave()
         self.state = State.LOGOUT
 
-    def start_idling(self) -> None:
-        if self.selected is not None and self.wake is not None:
+    def notify(self, notifications: Notifications | None) -> None:
+        """What the session is told by itself from here on."""
+        if self.notifications is not None:
+            self.notifications.close()
+        self.notifications = notifications
+        self.listen(idle=False)
+
+    def listen(self, idle: bool) -> None:
+        """Be woken by news of what is selected: while idling, and always where NOTIFY asked for it."""
+        self._deaf()
+        wanted = idle or (self.notifications is not None and self.notifications.selected is not None)
+        if wanted and self.selected is not None and self.wake is not None:
             self.selected.shared.listeners.add(self.wake)
 
-    def stop_idling(self) -> None:
+    def _deaf(self) -> None:
         if self.selected is not None and self.wake is not None:
             self.selected.shared.listeners.discard(self.wake)
 
@@ -223,7 +240,7 @@ class Session:
             self.ok("Still at it", b"INPROGRESS (%s %d %d)" % (tag, done, total))
             self.output.flush()
 
-    async def sync(self, expunge: bool, force: bool = False) -> None:
+    async def sync(self, expunge: bool, force: bool = False, flags: bool = True) -> None:
         """Tell what changed in the selected mailbox; see `view.py` for when `expunge` may be true.
 
         Raises Refused(NO_SUCH_FOLDER) when the selected mailbox was deleted.
@@ -232,7 +249,7 @@ class Session:
         if selected is None:
             return
         await selected.shared.refresh(self.mailbox, force)
-        self._tell(selected, selected.updates(expunge))
+        self._tell(selected, selected.updates(expunge, flags))
         await self.drain()
 
     def _tell(self, selected: Selected, news: Updates) -> None:
@@ -244,6 +261,9 @@ class Session:
                 self.line(b"%d EXPUNGE" % number)
         if news.exists is not None:
             self.line(b"%d EXISTS" % news.exists)
+        group = self.notifications.selected if self.notifications is not None else None
+        if group is not None and group.fetch:
+            self.arrived += news.arrived
         if news.keywords:
             self.write_flags(selected)
         for row in news.changed:
@@ -281,6 +301,9 @@ class Session:
     async def folder(self, raw: bytes) -> Folder:
         """Raises Refused: NO_SUCH_FOLDER, BAD_FOLDER_NAME."""
         return await self.mailbox.folder(self.name(raw))
+
+    def encoded_name(self, name: str) -> bytes:
+        return names.encode(name, self.unicode)
 
     def written_name(self, name: str) -> bytes:
         return write.mailbox(name, self.unicode)

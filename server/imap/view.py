@@ -4,7 +4,8 @@ Invariants (RFC 9051 §2.3.1.2, §5.5, §7.5.1; RFC 3501 §7.4.1):
 1. A session's numbering changes only by what it was told: number n is `uids[n-1]` of the session's own `Selected`, and
    `uids` changes nowhere but in `Selected.updates`, which returns exactly the EXPUNGE and EXISTS that explain it.
 2. EXPUNGE is never told while FETCH, STORE or SEARCH (by number) is answered, nor when no command is running but IDLE:
-   then the message keeps its number, and asking for it finds nothing.
+   then the message keeps its number, and asking for it finds nothing. A client that asked for it by NOTIFY (SELECTED)
+   gave up numbers in its commands and is told at once (RFC 5465 §5.3).
 3. EXPUNGEs are told from the highest number down, so that each number is right when it is read, and before EXISTS.
 4. A shared view goes forward only along the modseq: it holds all changes up to `modseq` and nothing it was not told by
    the store. It holds flags and sizes, no content and no key.
@@ -167,6 +168,7 @@ class Updates:
     expunged: list[int] = field(default_factory=list)  # numbers, highest first …
     vanished: list[int] = field(default_factory=list)  # … and the uids of the same messages, lowest first
     exists: int | None = None
+    arrived: list[int] = field(default_factory=list)  # the uids that EXISTS counts and did not
     keywords: bool = False  # FLAGS grew
     changed: list[Row] = field(default_factory=list)
 
@@ -242,8 +244,9 @@ class Selected:
         """Whether the session was told of the message as it stands in `row`."""
         return row.modseq <= self._modseq or self._told.get(row.uid) == row.modseq
 
-    def updates(self, expunge: bool) -> Updates:
-        """What the shared view holds and the session does not know; `expunge` as rule 2 allows."""
+    def updates(self, expunge: bool, flags: bool = True) -> Updates:
+        """What the shared view holds and the session does not know; `expunge` as rule 2 allows, `flags` for another
+        time where False."""
         shared, news = self.shared, Updates()
         if shared.generation != self._generation:
             self._lost.update(shared.vanished_since(self._generation, self.uids))
@@ -260,10 +263,13 @@ class Selected:
         if arrived:
             self.uids = self.uids + arrived if self._lost else shared.uids
             news.exists = len(self.uids)
+            news.arrived = list(arrived)
+            if not flags:
+                self._told |= {uid: shared.rows[uid].modseq for uid in arrived}
         if len(shared.keywords) != self._keywords:
             self._keywords = len(shared.keywords)
             news.keywords = True
-        if shared.modseq > self._modseq:
+        if flags and shared.modseq > self._modseq:
             for row in shared.changed_since(self._modseq):
                 if row.uid <= newest and self._told.get(row.uid) != row.modseq and self.number(row.uid):
                     news.changed.append(row)
@@ -276,7 +282,7 @@ class Views:
     """The shared views of a worker. One that nobody has selected stays warm: practice software polls again soon."""
 
     def __init__(self, feed: Watches) -> None:
-        self._feed = feed
+        self.feed = feed
         self._views: dict[tuple[int, int], SharedView] = {}
         self._unused: OrderedDict[tuple[int, int], int] = OrderedDict()  # oldest first → messages in it
         self._unused_rows = 0
@@ -293,7 +299,7 @@ class Views:
         shared.users += 1
         self._unused_rows -= self._unused.pop(key, 0)
         if shared.unwatch is None:
-            shared.unwatch = self._feed.watch(*key, shared.touch)
+            shared.unwatch = self.feed.watch(*key, shared.touch)
         return shared
 
     async def _warm(self, key: tuple[int, int], mailbox: Mailbox, folder: Folder) -> SharedView:

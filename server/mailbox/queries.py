@@ -332,7 +332,11 @@ TRIM_CHANGES = "DELETE FROM change WHERE owner_id = $1 AND folder_id = $2 AND mo
 # The feed ------------------------------------------------------------------------------------------------------------
 
 NOTIFY = "SELECT pg_notify($1, $2)"
+# Of the list of folders itself (folder 0) it is not a modseq but a sum over its rows that any change of one changes.
 WATCHED = """
-SELECT w.owner_id, w.folder_id, s.highestmodseq
+SELECT w.owner_id, w.folder_id,
+       CASE WHEN w.folder_id = 0 THEN (SELECT sum(f.folder_id + f.xmin::text::bigint * 1000)::bigint
+                                         FROM folder f WHERE f.owner_id = w.owner_id)
+            ELSE s.highestmodseq END
   FROM unnest($1::bigint[], $2::int[]) AS w(owner_id, folder_id) LEFT JOIN folder_state s USING (owner_id, folder_id)
 """

@@ -33,6 +33,7 @@ from server.mailbox.feed import Announcer
 from server.mailbox.keys import Keys, OwnerKey
 from server.mailbox.model import (
     INBOX_ID,
+    LIST_ID,
     Changes,
     Folder,
     FolderState,
@@ -114,7 +115,9 @@ class Mailbox:
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         """Raises Refused: FOLDER_EXISTS, BAD_FOLDER_NAME, LIMIT_REACHED."""
         async with connection(self._pool) as acquired:
-            return await folders.create(acquired, self._key, name, special_use)
+            folder = await folders.create(acquired, self._key, name, special_use)
+        self._changed(LIST_ID)
+        return folder
 
     async def rename_folder(self, name: str, new_name: str) -> Folder:
         """Renames a folder and those below it; INBOX moves its messages into a new folder (RFC 9051 §6.3.6).
@@ -123,19 +126,20 @@ class Mailbox:
         """
         async with connection(self._pool) as acquired:
             folder = await folders.rename(acquired, self._key, name, new_name)
-        self._changed(INBOX_ID, folder.folder_id)
+        self._changed(LIST_ID, INBOX_ID, folder.folder_id)
         return folder
 
     async def delete_folder(self, name: str) -> None:
         """Raises Refused: NO_SUCH_FOLDER, FOLDER_PROTECTED (INBOX)."""
         async with connection(self._pool) as acquired:
             folder = await folders.delete(acquired, self._key, name)
-        self._changed(folder.folder_id)
+        self._changed(LIST_ID, folder.folder_id)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:
             await folders.subscribe(acquired, self._key, name, subscribed)
+        self._changed(LIST_ID)
 
     async def kept_subscriptions(self) -> list[str]:
         """The subscribed names that no folder has (any more), in order."""

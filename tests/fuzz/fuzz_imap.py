@@ -1,6 +1,6 @@
 """Invariant: whatever bytes come, every line answered is well formed (tagged OK, NO or BAD; "* "; "+ "), nothing is
 raised or logged as a fault of ours, and bytes one by one give the same answers as all at once. Memory: what waits is
-never more than a line and one admitted literal, and the budget of the worker is given back.
+never more than a line and one admitted literal; the budget of the worker is given back, nothing is watched.
 
 The first octet picks where the session starts: before TLS, before sign-in, signed in, or with a mailbox selected.
 """
@@ -43,6 +43,7 @@ async def play(data: bytes, pieces: int) -> bytes:
     assert not faults, faults
     wire.dialogue.close()
     assert backend.services.budget.free == before
+    assert not any(backend.mailbox.watchers.values())
     return wire.take()
 
 

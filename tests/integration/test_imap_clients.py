@@ -346,3 +346,23 @@ async def test_a_client_under_compression(world: World, imap: Access) -> None:
             assert took < 5_000
 
     await in_thread(rounds)
+
+
+async def test_notify_tells_of_other_mailboxes_and_of_their_list(world: World, imap: Access) -> None:
+    def listen() -> tuple[Client, Client]:
+        listening, other = imap.client(PHARMACY), imap.client(PHARMACY)
+        listening.send(b"n NOTIFY SET (PERSONAL (MessageNew MessageExpunge MailboxName))\r\n")
+        assert listening.readline() == b"n OK It will be told\r\n"
+        return listening, other
+
+    listening, other = await in_thread(listen)
+    await in_thread(other.create, "Dossiers")
+    assert await in_thread(listening.readline) == b'* LIST (\\HasNoChildren) "/" Dossiers\r\n'
+    await deliver(world, "un")
+    assert (await in_thread(listening.readline)).startswith(b"* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ")
+    await in_thread(other.append, "Dossiers", None, None, message("moi"))
+    assert (await in_thread(listening.readline)).startswith(b"* STATUS Dossiers (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ")
+    await in_thread(other.delete, "Dossiers")
+    assert await in_thread(listening.readline) == b'* LIST (\\NonExistent) "/" Dossiers\r\n'
+    for client in (listening, other):
+        await in_thread(client.logout)

@@ -14,7 +14,7 @@ from server.base.errors import Reason, Refused
 from server.mailbox import maintenance, names, views
 from server.mailbox.create import AddressTaken, claim_spare, create, fill_spares
 from server.mailbox.feed import Feed, payloads, read_payload
-from server.mailbox.model import Flag, NewMailbox, NewMessage, OwnerKind
+from server.mailbox.model import LIST_ID, Flag, NewMailbox, NewMessage, OwnerKind
 from server.mailbox.routes import routes
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
@@ -315,6 +315,8 @@ async def test_watchers_hear_of_changes_and_ask_by_themselves(world: World) -> N
     polling.start()
     stop = feed.watch(mailbox.owner_id, 1, heard.set)
     stop_asking = polling.watch(mailbox.owner_id, 1, asked.set)
+    listed = asyncio.Event()
+    stop_listing = polling.watch(mailbox.owner_id, LIST_ID, listed.set)
     await asyncio.wait_for(asked.wait(), 10)
     asked.clear()
     while not heard.is_set():  # until LISTEN is under way
@@ -324,8 +326,19 @@ async def test_watchers_hear_of_changes_and_ask_by_themselves(world: World) -> N
     await world.acceptor.accept(await world.envelope(PATIENT), message())
     await asyncio.wait_for(heard.wait(), 10)
     await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.wait_for(listed.wait(), 10)  # the first answer is always told
+    for change in (
+        mailbox.create_folder("Dossiers"),
+        mailbox.rename_folder("Dossiers", "Patients"),
+        mailbox.subscribe("Patients", False),
+        mailbox.delete_folder("Patients"),
+    ):
+        listed.clear()
+        await change
+        await asyncio.wait_for(listed.wait(), 10)
     stop()
     stop_asking()
+    stop_listing()
     await feed.close()
     await polling.close()
 

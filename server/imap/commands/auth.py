@@ -204,5 +204,5 @@ async def namespace(session: Session, command: Bare) -> Done:
 
 async def idle(session: Session, command: Bare) -> Done:
     """What stands after DONE; the waiting is the dialogue's (`dialogue.py`)."""
-    session.stop_idling()
+    session.listen(idle=False)
     return Done("IDLE completed")

@@ -8,7 +8,8 @@ the first octet leaves.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from server.base.errors import Reason, Refused
@@ -52,6 +53,17 @@ async def fetch(session: Session, command: Fetch) -> Done:
 
 async def uid_fetch(session: Session, command: Fetch) -> Done:
     return await _Fetching(session, command, by_uid=True).run()
+
+
+async def fetch_arrived(session: Session) -> None:
+    """What NOTIFY asked to be told of messages that just came; reading them so does not mark them (RFC 5465 §5.2)."""
+    uids, session.arrived = session.arrived, []
+    if session.selected is None or session.notifications is None or session.notifications.selected is None:
+        return
+    asked = tuple(replace(attribute, peek=True) for attribute in session.notifications.selected.fetch)
+    numbers = SequenceSet(tuple((uid, uid) for uid in uids))
+    with suppress(Declined):  # no answer could say that one of them does not open
+        await uid_fetch(session, Fetch(numbers, FetchItems(asked)))
 
 
 class _Fetching:

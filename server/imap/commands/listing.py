@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from server.base.limits import IMAP_LITERALS
 from server.imap.commands.auth import status_items, write_status
-from server.imap.grammar import names, write
+from server.imap.grammar import write
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.names import DELIMITER, Pattern
 from server.imap.responses import Done
@@ -213,13 +213,14 @@ def _place(session: Session, entry: _Entry, command: List) -> bytes:
     return place
 
 
-async def tell_place(session: Session, folder: Folder, asked: bytes) -> None:
-    """A folder as LIST tells it, with the name the client used where that differs (RFC 9051 §6.3.9.7)."""
-    plain = List(b"", ())
-    tree = _tree(await session.mailbox.folders(), [], [])
-    entry = next(entry for entry in tree if entry.name == folder.name)
+def tell_place(
+    session: Session, folders: list[Folder], folder: Folder, asked: bytes | None, subscribed: bool = False
+) -> None:
+    """A folder of `folders` as LIST tells it, with the name the client knows where it differs (RFC 9051 §6.3.9.7)."""
+    plain = List(b"", (), returns=frozenset({"SUBSCRIBED"} if subscribed else ()))
+    entry = next(entry for entry in _tree(folders, [], []) if entry.name == folder.name)
     place = _place(session, entry, plain)
-    if asked != names.encode(folder.name, session.unicode):
+    if asked is not None and asked != session.encoded_name(folder.name):
         place += b' ("OLDNAME" (%s))' % write.quoted(asked)
     session.line(b"LIST (%s) %s" % (b" ".join(_attributes(entry, plain)), place))
 

@@ -116,7 +116,7 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
     session.ok("It keeps this identifier", mailbox_id(folder.folder_id))
     if session.rev2:
         # RFC 9051 §6.3.2: LIST is required.
-        await tell_place(session, folder, command.mailbox)
+        tell_place(session, await session.mailbox.folders(), folder, command.mailbox)
     if resync is not None and resync.uidvalidity == folder.uidvalidity:
         await _tell_missed(session, selected, resync)
     return Done("SELECT completed", b"READ-ONLY" if read_only else b"READ-WRITE")

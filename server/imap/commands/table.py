@@ -11,11 +11,13 @@ from server.imap.commands import (
     fetch,
     listing,
     nonauth,
+    notify,
     search,
     select,
     selected,
     unauthenticate,
 )
+from server.imap.grammar.notify import parse_notify
 
 _ROWS = (
     # RFC 9051 §6.1, any state
@@ -44,6 +46,7 @@ _ROWS = (
     Verb("STATUS", SIGNED_IN, auth.parse_status, auth.status),
     Verb("APPEND", SIGNED_IN, auth.parse_append, auth.append, big=True, changes=True),
     Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
+    Verb("NOTIFY", SIGNED_IN, parse_notify, notify.notify, refresh=True),
     # §6.4, selected
     Verb("CHECK", SELECTED, bare, selected.check, refresh=True),
     Verb("CLOSE", SELECTED, bare, selected.close),

@@ -56,13 +56,7 @@ class FetchItems:
 def fetch_items(cursor: Cursor) -> FetchItems:
     """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]"""
     if cursor.peek(b"("):
-        cursor.open()
-        attributes = [_attribute(cursor)]
-        while cursor.take(b" "):
-            attributes.append(_attribute(cursor))
-            if len(attributes) > IMAP_FETCH_ITEMS:
-                raise BadSyntax("Too many fetch attributes")
-        cursor.close()
+        attributes = list(fetch_attributes(cursor))
     else:
         start = cursor.at
         macro = _MACROS.get(cursor.match(_WORD, "a fetch attribute").decode().upper())
@@ -73,6 +67,18 @@ def fetch_items(cursor: Cursor) -> FetchItems:
             attributes = [_attribute(cursor)]
     unique = tuple(dict.fromkeys(attributes))
     return _modifiers(cursor, unique)
+
+
+def fetch_attributes(cursor: Cursor) -> tuple[Attribute, ...]:
+    """ "(" fetch-att *(SP fetch-att) ")" """
+    cursor.open()
+    attributes = [_attribute(cursor)]
+    while cursor.take(b" "):
+        attributes.append(_attribute(cursor))
+        if len(attributes) > IMAP_FETCH_ITEMS:
+            raise BadSyntax("Too many fetch attributes")
+    cursor.close()
+    return tuple(dict.fromkeys(attributes))
 
 
 def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:

@@ -185,10 +185,10 @@ class TwoSessions(RuleBasedStateMachine):
     def refresh(self) -> None:
         self.truth.refresh()
 
-    @rule(which=st.integers(0, 1), expunge=st.booleans())
-    def answer(self, which: int, expunge: bool) -> None:
+    @rule(which=st.integers(0, 1), expunge=st.booleans(), flags=st.booleans())
+    def answer(self, which: int, expunge: bool, flags: bool) -> None:
         session, client, known = self.sessions[which], self.clients[which], self.flags[which]
-        news = session.updates(expunge)
+        news = session.updates(expunge, flags)
         assert expunge or not news.expunged
         for number in news.expunged:
             del client[number - 1]
@@ -200,7 +200,7 @@ class TwoSessions(RuleBasedStateMachine):
             assert client[session.number(changed.uid) - 1] == changed.uid
             known[changed.uid] = changed.flags
         for uid in client:
-            if uid in self.truth.shared.rows:
+            if flags and uid in self.truth.shared.rows:
                 assert known[uid] == self.truth.shared.rows[uid].flags
         if expunge:
             assert client == list(self.truth.shared.uids)
