@@ -62,16 +62,18 @@ def certificate(
     authority: Issued | None = None,
     extensions: Sequence[x509.ExtensionType] = (),
     serial: int | None = None,
+    self_signed: bool = False,
 ) -> Issued:
     """A certificate that no profile would give."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    authority = authority or root()
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
     attributes += [x509.NameAttribute(NameOID.EMAIL_ADDRESS, email)] if email else []
+    name = x509.Name(attributes)
+    authority = authority or (None if self_signed else root())
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name(attributes))
-        .issuer_name(authority.certificate.subject)
+        .subject_name(name)
+        .issuer_name(authority.certificate.subject if authority else name)
         .public_key(key.public_key())
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(NOON - YEAR)
@@ -79,7 +81,7 @@ def certificate(
     )
     for extension in [*([x509.SubjectAlternativeName(names)] if names else []), *extensions]:
         builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-    return Issued(builder.sign(authority.key, hashes.SHA256()), key)
+    return Issued(builder.sign(authority.key if authority else key, hashes.SHA256()), key)
 
 
 def _person(address: str, name: str, rpps: str = RPPS, kind: KeyKind = KeyKind.P256) -> Issued:
@@ -104,14 +106,6 @@ def _pharmacy() -> Issued:
     return issue(root(), Profile.load(ProfileName.SMIME), holder, NOON - timedelta(days=30), kind=KeyKind.P256)
 
 
-def _self_signed() -> Issued:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Aline MARTIN")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOON - YEAR, NOON + YEAR)
-    alternative = x509.SubjectAlternativeName([x509.RFC822Name(DOCTOR)])
-    return Issued(builder.add_extension(alternative, critical=False).sign(key, hashes.SHA256()), key)
-
-
 def _with_exponent(exponent: int) -> rsa.RSAPrivateKey:
     """An RSA key whose public exponent is the next that fits."""
     numbers = rsa.generate_private_key(65537, 2048).private_numbers()
@@ -131,7 +125,7 @@ _CAST: dict[str, Callable[[], Issued]] = {
     "mallory": lambda: _person(MALLORY, "Mallory DUPONT", "10000000033"),
     "pharmacy": _pharmacy,
     "stranger": lambda: professional(new_root(NOON), DOCTOR, "Aline MARTIN", RPPS, NOON, kind=KeyKind.P256),
-    "self-signed": _self_signed,
+    "self-signed": lambda: certificate("Aline MARTIN", [x509.RFC822Name(DOCTOR)], self_signed=True),
     "expired": lambda: _valid(NOON - timedelta(days=60), 59),
     "not-yet-valid": lambda: _valid(NOON + timedelta(days=1), 30),
     "revoked": lambda: _person(DOCTOR, "Aline MARTIN"),

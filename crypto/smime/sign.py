@@ -89,20 +89,32 @@ def _digest(signer: Issued) -> str:
     return "sha512" if isinstance(signer.key, ed25519.Ed25519PrivateKey) else "sha256"
 
 
-def sign_detached(
-    entity: bytes, headers: Mapping[str, str], signer: Issued, now: datetime, *, pss: bool = False
+def signed_entity(
+    entity: bytes,
+    signer: Issued | Sequence[Issued],
+    now: datetime,
+    *,
+    kind: Kind = Kind.DETACHED,
+    chain: Sequence[x509.Certificate] = (),
+    pss: bool = False,
 ) -> bytes:
-    """A whole message: `headers` (From, To, Subject, …), and `entity` signed beside it (RFC 8551 §3.5.3).
+    """A MIME entity of `entity` (which has its own Content-Type) and the signatures on it (RFC 8551 §3.5.2, §3.5.3).
 
-    `entity` is a MIME entity with its own Content-Type header; its line endings become CRLF. Raises ValueError for a
-    header that holds a line break.
+    Line endings become CRLF. What it gives may be encrypted and signed again (triple wrapping, RFC 2634 §1.1).
     """
     entity = canonical(entity)
+    cms_ = base64_lines(sign(entity, signer, now, kind=kind, chain=chain, pss=pss))
+    if kind is Kind.OPAQUE:
+        return pkcs7_mime(cms_, "signed-data")
     boundary = b"signed-" + secrets.token_hex(_BOUNDARY_BYTES).encode()
+    signers = [signer] if isinstance(signer, Issued) else signer
+    # RFC 8551 §3.5.3.2: every algorithm, separated by commas.
+    micalg = ",".join(sorted({f"sha-{_digest(one)[3:]}" for one in signers}))
+    quoted = f'"{micalg}"' if "," in micalg else micalg
     return b"\r\n".join(
         [
-            _header(headers) + b'Content-Type: multipart/signed; protocol="application/pkcs7-signature";',
-            b' micalg=sha-256; boundary="' + boundary + b'"',
+            b'Content-Type: multipart/signed; protocol="application/pkcs7-signature";',
+            b' micalg=%b; boundary="%b"' % (quoted.encode(), boundary),
             b"",
             b"--" + boundary,
             entity,
@@ -111,23 +123,43 @@ def sign_detached(
             b"Content-Transfer-Encoding: base64",
             b'Content-Disposition: attachment; filename="smime.p7s"',
             b"",
-            _base64(sign(entity, signer, now, pss=pss)) + b"--" + boundary + b"--",
+            cms_ + b"--" + boundary + b"--",
             b"",
         ]
     )
 
 
+def sign_detached(
+    entity: bytes, headers: Mapping[str, str], signer: Issued, now: datetime, *, pss: bool = False
+) -> bytes:
+    """A whole message: `headers` (From, To, Subject, …), and `entity` signed beside it.
+
+    Raises ValueError for a header that holds a line break.
+    """
+    return message(headers, signed_entity(entity, signer, now, pss=pss))
+
+
 def sign_opaque(
     entity: bytes, headers: Mapping[str, str], signer: Issued, now: datetime, *, pss: bool = False
 ) -> bytes:
-    """As `sign_detached`, with the entity inside the signature (RFC 8551 §3.5.2)."""
+    """As `sign_detached`, with the entity inside the signature."""
+    return message(headers, signed_entity(entity, signer, now, kind=Kind.OPAQUE, pss=pss))
+
+
+def message(headers: Mapping[str, str], entity: bytes) -> bytes:
+    """The message of `headers` and a MIME entity. Raises ValueError for a header that holds a line break."""
+    return header_block({**headers, "MIME-Version": "1.0"}) + entity
+
+
+def pkcs7_mime(lines: bytes, kind: str) -> bytes:
+    """The entity of a CMS object in `base64_lines` (RFC 8551 §3.2)."""
     return b"\r\n".join(
         [
-            _header(headers) + b'Content-Type: application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"',
+            b'Content-Type: application/pkcs7-mime; smime-type=%b; name="smime.p7m"' % kind.encode(),
             b"Content-Transfer-Encoding: base64",
             b'Content-Disposition: attachment; filename="smime.p7m"',
             b"",
-            _base64(sign(canonical(entity), signer, now, kind=Kind.OPAQUE, pss=pss)),
+            lines,
         ]
     )
 
@@ -167,13 +199,13 @@ def _attribute(kind: str, value: core.Asn1Value) -> cms.CMSAttribute:
     return cms.CMSAttribute({"type": kind, "values": [value]})
 
 
-def _header(headers: Mapping[str, str]) -> bytes:
-    message = EmailMessage(policy=email.policy.SMTP)
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Header fields as they are sent, without an empty line. Raises ValueError for one that holds a line break."""
+    block = EmailMessage(policy=email.policy.SMTP)
     for name, value in headers.items():
-        message[name] = value
-    message["MIME-Version"] = "1.0"
-    return message.as_bytes().rstrip(b"\r\n") + b"\r\n"
+        block[name] = value
+    return block.as_bytes().rstrip(b"\r\n") + b"\r\n"
 
 
-def _base64(data: bytes) -> bytes:
+def base64_lines(data: bytes) -> bytes:
     return encodebytes(data).replace(b"\n", b"\r\n")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 INTEGER: Final = 0x02
+BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
 OID: Final = 0x06
 UTC_TIME: Final = 0x17
@@ -20,6 +21,7 @@ SEQUENCE: Final = 0x30
 SET: Final = 0x31
 CONTEXT_0: Final = 0xA0  # constructed
 CONTEXT_1: Final = 0xA1
+CONTEXT_2: Final = 0xA2
 CONTEXT_0_PRIMITIVE: Final = 0x80
 CONSTRUCTED: Final = 0x20
 

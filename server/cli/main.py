@@ -18,6 +18,7 @@ from server.cli import (
     identity,
     indicators,
     mailbox,
+    message,
     operate,
     private_space,
     queue,
@@ -54,6 +55,7 @@ app.command()(indicators.indicators)
 terms.register(mailbox.app)
 rights.register(mailbox.app)
 app.add_typer(mailbox.app, name="mailbox")
+app.add_typer(message.app, name="message")
 app.add_typer(identity.app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.add_typer(database.app, name="db")

@@ -20,7 +20,7 @@ from crypto.smime.verdict import Doubt, Status, SubReason, Verdict
 from server.base.limits import MIME_HEADER_BYTES
 from server.mail import addresses, headers
 from server.mail.addresses import Mailbox
-from server.mail.protected import changed, protected
+from server.mail.protected import NOTHING, changed, protected
 from server.mail.signed import Signed
 from server.mail.structure import Message, Octets
 from server.mail.summary import sent_at
@@ -47,13 +47,13 @@ def beside_header(
         if field.name in _READ:
             values.setdefault(field.name, headers.raw(block, field))
     doubts = (*verdict.doubts, *_doubts(verdict, values, authors))
-    fields = protected(_head(signed)) if signed.at_top else {}
-    if wrong := changed(fields, block, message.headers):
-        kept = tuple(name for name in fields if name not in wrong)
+    inside = protected(_head(signed)) if signed.at_top else NOTHING
+    if wrong := changed(inside, block, message.headers):
+        kept = tuple(name for name in inside.fields if name not in wrong)
         reason = SubReason.HEADER_CHANGED
         return replace(verdict, status=Status.INDETERMINATE, reason=reason, headers=kept, doubts=doubts)
-    if fields or doubts != verdict.doubts:
-        verdict = replace(verdict, headers=tuple(fields), doubts=doubts)
+    if inside.fields or doubts != verdict.doubts:
+        verdict = replace(verdict, headers=tuple(inside.fields), doubts=doubts)
     return identified(verdict, registration)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
-from crypto.pki.issue import Issued
+from crypto.pki.issue import Issued, new_root, professional
+from crypto.pki.profile import KeyKind
 from crypto.smime.anchors import TrustAnchors
-from crypto.smime.sign import sign_detached, sign_opaque
+from crypto.smime.sign import sign, sign_detached, sign_opaque
 from crypto.smime.signed_data import Kind, SignedData
 from crypto.smime.verdict import Status, SubReason
 from crypto.smime.verify import verify
@@ -123,3 +124,33 @@ def test_openssls_sha1_is_weak(place: Path, signer: Issued, anchors: TrustAnchor
     assert done.returncode == 0, done.stderr
     verdict = verify(SignedData(Kind.DETACHED, ENTITY, (place / "cms").read_bytes()), [DOCTOR], anchors, noon)
     assert (verdict.status, verdict.reason) == (Status.FAILED, SubReason.WEAK_DIGEST)
+
+
+def certtool(place: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([need("certtool"), *arguments], cwd=place, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["doctor", "doctor-ed25519"])
+def test_gnutls_both_ways(place: Path, name: str) -> None:
+    """Ed25519 (RFC 8419), for which OpenSSL 3.0 has no CMS."""
+    now = datetime.now(UTC)
+    authority = new_root(now)
+    kind = KeyKind.ED25519 if name == "doctor-ed25519" else KeyKind.P256
+    signer = professional(authority, DOCTOR, "Aline MARTIN", "10000000017", now, kind=kind)
+    signer.save(place, "signer")
+    (place / "root.pem").write_bytes(authority.certificate_pem())
+    done = certtool(
+        place, "--p7-detached-sign", "--load-certificate", "signer.pem", "--load-privkey", "signer.key", "--infile",
+        "entity", "--outder", "--outfile", "theirs", "--p7-time",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    anchors = TrustAnchors([authority.certificate])
+    later = now + timedelta(minutes=1)
+    for content, expected in ((ENTITY, SubReason.VALID), (ENTITY + b"x", SubReason.TAMPERED)):
+        found = SignedData(Kind.DETACHED, content, (place / "theirs").read_bytes())
+        assert verify(found, [DOCTOR], anchors, later).reason is expected
+    (place / "ours").write_bytes(sign(ENTITY, signer, now))
+    check = ("--p7-verify", "--inder", "--infile", "ours", "--load-ca-certificate", "root.pem", "--load-data")
+    assert certtool(place, *check, "entity").returncode == 0
+    (place / "entity").write_bytes(ENTITY + b"x")
+    assert certtool(place, *check, "entity").returncode != 0
