@@ -245,3 +245,11 @@ SELECT k.national_id, k.profession_code, k.organisation_id,
  WHERE p.national_id IS NOT NULL OR o.organisation_id IS NOT NULL
  ORDER BY k.rank
 """
+
+# Who a mailbox belongs to: by two keys. No row where no directory was ever loaded, an empty one for an unknown address.
+REGISTRATION = """
+SELECT m.kind, m.national_id, o.finess, o.legal_finess, o.siret
+  FROM (SELECT FROM directory.load LIMIT 1) AS loaded
+  LEFT JOIN directory.mailbox_entry m ON m.address = $1
+  LEFT JOIN directory.organisation o ON o.organisation_id = m.organisation_id
+"""

@@ -276,6 +276,7 @@ class Transfer(Authentication):
             said.not_before,
             turn=found.turn,
             unproven=found.unproven,
+            registration=found.registration,
         )
 
     def _source(self, wide: bool) -> Source:

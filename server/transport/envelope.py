@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from crypto.smime.identity import Registration
 from server.mailbox.model import INBOX_ID, Route
 from server.transport.conversation.turn import Turn
 
@@ -88,7 +89,8 @@ class Envelope:
 
     `envelope_id` is ENVID as it was given (xtext); `returned` None when not given; `require_tls` RFC 8689;
     `not_before` until when the sender wants it held (RFC 4865). What policy found in the content: `turn` in the
-    conversation with a patient; `unproven` domains of From and Sender that the forwarding peer is not listed for.
+    conversation with a patient; `unproven` domains of From and Sender that the forwarding peer is not listed for;
+    `registration` what the directory says of the author, None when it was not asked.
     """
 
     reverse_path: str
@@ -104,6 +106,7 @@ class Envelope:
     not_before: datetime | None = None
     turn: Turn | None = None
     unproven: tuple[str, ...] = ()
+    registration: Registration | None = None
 
     @property
     def local(self) -> tuple[Recipient, ...]:

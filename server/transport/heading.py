@@ -15,6 +15,8 @@ from server.mail.parameters import content_type
 
 # RFC 5322 §3.6.2, §3.6.6: whoever sends again speaks as much as whoever wrote.
 _AUTHORS = frozenset({"from", "sender", "resent-from", "resent-sender"})
+# RFC 8551 §3.2, §3.5: the whole body is signed, or may be.
+_SIGNED = frozenset({"multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 _REPORT = "multipart/report"  # RFC 6522: notifications and receipts
 _FIN = "FIN"  # référentiel MSSanté #2 §3.4.2.3 (ECO.2.2.8): three capitals
 _FIN_SUBJECT = "[FIN]"  # ENS v1.3 §7: the whole subject, case-sensitive
@@ -26,6 +28,7 @@ class Heading:
 
     `authors` are all addresses of From, Sender, Resent-From and Resent-Sender; `writer` is the first of From and
     `reply_to` the first of Reply-To ("" for none); `answers` is the message that this one answers ("" for none).
+    `is_signed`: the content type is one of a signature, which may be good or not.
     """
 
     authors: tuple[str, ...]
@@ -34,6 +37,7 @@ class Heading:
     message_id: str
     answers: str
     is_report: bool
+    is_signed: bool
     ends_conversation: bool
     takes_no_answer: bool
 
@@ -58,6 +62,7 @@ def read(data: bytes) -> Heading:
                 first.setdefault("from", named[0])
         elif field.name in _READ and field.name not in first:
             first[field.name] = headers.raw(block, field)
+    content_type_ = content_type(first.get("content-type", "")).value
     reply_to = addresses.parse(first.get("reply-to", ""))
     answered = _identifiers(first.get("in-reply-to", "")) or _identifiers(first.get("references", ""))[-1:]
     return Heading(
@@ -66,7 +71,8 @@ def read(data: bytes) -> Heading:
         reply_to=reply_to[0].address if reply_to else "",
         message_id=next(iter(_identifiers(first.get("message-id", ""))), ""),
         answers=answered[0] if answered else "",
-        is_report=content_type(first.get("content-type", "")).value == _REPORT,
+        is_report=content_type_ == _REPORT,
+        is_signed=content_type_ in _SIGNED,
         ends_conversation=headers.decode(first.get("subject", "")) == _FIN_SUBJECT,
         takes_no_answer=first.get("x-mss-mes", "") == _FIN,
     )

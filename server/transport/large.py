@@ -89,7 +89,7 @@ class LargeMessage:
         """What `Sealer.item` makes of a small message. Raises TryLater, Refused(SIGNATURE_REQUIRED)."""
         self._check()
         envelope, sealer = self.envelope, self._sealer
-        understood = self._understanding.finish(sealer.anchors, envelope.received_at)
+        understood = self._understanding.finish(sealer.anchors, envelope.received_at, envelope.registration)
         verdict = sealer.checked(envelope, understood)
         prepared, copies, outbound = None, tuple[Copy, ...](), None
         if self._body is not None:

@@ -10,7 +10,7 @@ Who speaks is a Principal (a mailbox that signed in) or a Peer (another operator
 
 Addresses are looked up by keyed token: none of this needs a private key. MAIL asks the database nothing where the
 sender is the address that its holder signed in with; all recipients that come together are one question; DATA asks only
-when a patient answers, or a delegate writes.
+when a patient answers, a delegate writes, or somebody who is not remembered has signed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import asyncpg
 import structlog
 
 from crypto.edge import EdgeKeys
+from crypto.smime.identity import Registration
 from directory.identifiers import has_ins_form, is_ins
+from directory.registration import Registrations
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
@@ -36,6 +38,7 @@ from server.transport import heading
 from server.transport.authors import speaks_as
 from server.transport.conversation.turn import Turn, is_muted, turn
 from server.transport.envelope import Recipient, Remote
+from server.transport.heading import Heading
 from server.transport.refusals import Refusal, Refusals
 from server.transport.sending import Sending
 from server.transport.standing import NOBODY, Standing, standings
@@ -51,11 +54,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What policy found in a message it allows: its turn in a conversation with patients, and the domains of From and
-    Sender that the forwarding peer is not listed for (relay.forwarders = "mark")."""
+    """What policy found in a message it allows: its turn in a conversation with patients, the domains of From and
+    Sender that the forwarding peer is not listed for (relay.forwarders = "mark"), and what the directory says of the
+    author of one that is signed."""
 
     turn: Turn | None = None
     unproven: tuple[str, ...] = ()
+    registration: Registration | None = None
 
 
 class Policy:
@@ -69,6 +74,7 @@ class Policy:
         self._patients = settings.patient_domains
         self._trust = trust
         self._refusals = Refusals(pool, Audit(edge))
+        self._registrations = Registrations(pool)
         pseudonyms = Pseudonyms(edge.pseudonym)
         self._unknown = UnknownRecipients(pool, pseudonyms, settings.relay.unknown_per_hour)
         self._sending = Sending(pool, pseudonyms, settings.submission)
@@ -251,15 +257,23 @@ class Policy:
             raise Refused(Reason.NOT_ANSWERABLE, "This message takes no answer.")
         if isinstance(who, Principal):
             self._sending.count(who, len(recipients))
+        registration = await self._registered(head)
         to_patients = [one for one in recipients if self._is_patient(one)]
         if not to_patients:
-            return Content(unproven=unproven)
+            return Content(None, unproven, registration)
         self._check_size(to_patients, len(data))
         if any(_domain(author) in self._patients for author in authors):
             raise Refused(Reason.NO_CONVERSATION, "Patients do not write to each other.")
         if unproven or not reverse_path:  # who is not proven to have written opens and ends nothing, nor does a report
-            return Content(unproven=unproven)
-        return Content(turn(self._edge, head, self._is_answerable))
+            return Content(None, unproven, registration)
+        return Content(turn(self._edge, head, self._is_answerable), registration=registration)
+
+    async def _registered(self, head: Heading) -> Registration | None:
+        """What the directory says of who wrote; of patients it knows nothing."""
+        writer = normalise(head.writer)
+        if not head.is_signed or not writer or _domain(writer) in self._patients:
+            return None
+        return await self._registrations.of(writer, clock.monotonic())
 
     def _note(self, who: Speaker, reverse_path: str, recipient: str, refusal: Refused, message_id: str = "") -> None:
         owner_id, actor = (who.owner_id, who.address) if isinstance(who, Principal) else (None, who.text)

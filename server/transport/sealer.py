@@ -64,7 +64,7 @@ class Sealer:
 
     def item(self, envelope: Envelope, data: bytes, fingerprints: list[bytes]) -> tuple[Item, Verdict]:
         """Understand, mark, encrypt, seal: all that needs no database."""
-        understood = understand(data, self.anchors, envelope.received_at)
+        understood = understand(data, self.anchors, envelope.received_at, envelope.registration)
         verdict = self.checked(envelope, understood)
         prepared, copies, outbound = None, tuple[Copy, ...](), None
         if envelope.local:
