@@ -68,6 +68,15 @@ class Kept:
                 self.gone.append((self.modseq, uid))
 
 
+@dataclass
+class MemoryReading:
+    """`server.mailbox.reading.Reading`: told with what is read first."""
+
+    purpose: str
+    count: int
+    told: bool = False
+
+
 class MemoryMailbox:
     """`server.mailbox.store.Mailbox` over dictionaries."""
 
@@ -108,6 +117,10 @@ class MemoryMailbox:
             if kept.folder.name == name:
                 return kept.folder
         raise Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.")
+
+    async def opened_folder(self, name: str) -> tuple[Folder, FolderState]:
+        folder = await self.folder(name)
+        return folder, self._of(folder.folder_id).state()
 
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         if any(kept.folder.name == name for kept in self.kept.values()):
@@ -244,23 +257,34 @@ class MemoryMailbox:
         self._told(folder_id)
         return uid
 
-    async def summaries(self, content_ids: Sequence[bytes]) -> dict[bytes, Summary]:
+    async def summaries(
+        self, content_ids: Sequence[bytes], reading: MemoryReading | None = None
+    ) -> dict[bytes, Summary]:
         self.calls.append("summaries")
+        self._read(reading)
         return {
             one: summarise(scan(self.contents[one]), self.contents[one], {})
             for one in content_ids
             if one not in self.broken
         }
 
-    async def body(self, content_id: bytes, start: int = 0, end: int | None = None) -> bytes:
+    async def body(
+        self, content_id: bytes, start: int = 0, end: int | None = None, reading: MemoryReading | None = None
+    ) -> bytes:
         self.calls.append("body")
+        self._read(reading)
         await asyncio.sleep(0)
         if content_id in self.broken:
             raise Refused(Reason.CONTENT_DAMAGED, "The message does not open.")
         return self.contents[content_id][start:end]
 
-    async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
-        self.reads.append((purpose, len(content_ids)))
+    def reading(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> MemoryReading:
+        return MemoryReading(purpose, len(content_ids))
+
+    def _read(self, reading: MemoryReading | None) -> None:
+        if reading is not None and not reading.told:
+            reading.told = True
+            self.reads.append((reading.purpose, reading.count))
 
     # --- the feed ---------------------------------------------------------------------------------------------
     def watch(self, owner_id: int, folder_id: int, callback: Callable[[], None]) -> Callable[[], None]:

@@ -9,17 +9,26 @@ INSERT INTO audit_reader (public_key, wrapped_private_key, proof)
 SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM audit_reader)
 """
 
-# One row an event, with the writers' keys beside them ($1-$3): a key may be new, and the transaction that told of it
-# first may have rolled back, so each statement brings it and it is written once.
-ADD = """
+# One row an event, with the writers' keys beside them (the first three): a key may be new, and the transaction that
+# told of it first may have rolled back, so each statement brings it and it is written once.
+_TOLD = """
 WITH writer AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
-    SELECT * FROM unnest($1::bytea[], $2::int[], $3::bytea[]) ON CONFLICT (key_id) DO NOTHING
+    SELECT * FROM unnest({0}::bytea[], {1}::int[], {2}::bytea[]) ON CONFLICT (key_id) DO NOTHING
+), told AS (
+    INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail, message, trace, party)
+    SELECT * FROM unnest({3}::smallint[], {4}::text[], {5}::bigint[], {6}::bytea[], {7}::bytea[], {8}::bytea[],
+                         {9}::bytea[], {10}::text[], {11}::bytea[])
 )
-INSERT INTO audit (stream, kind, owner_id, actor, key_id, detail, message, trace, party)
-SELECT * FROM unnest($4::smallint[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[],
-                     $11::text[], $12::bytea[])
 """
+
+
+def telling(question: str, parameters: int) -> str:
+    """A question of so many parameters that tells events in the same transaction; theirs are the twelve that follow."""
+    return _TOLD.format(*(f"${parameters + number}" for number in range(1, 13))) + question.lstrip()
+
+
+ADD = telling("SELECT", 0)
 
 # Reading, for the jobs role and the command line: what opens a row, and the row.
 _READ = """

@@ -68,6 +68,7 @@ class Audit:
         self._pseudonyms = Pseudonyms(edge.pseudonym)
         self._reader: tuple[int, bytes] | None = None
         self._writer: WriterKey | None = None
+        self._kept = b""  # the id of a writer's key that is in the database for good
 
     async def ready(self, connection: asyncpg.Connection) -> None:
         """Learn whom to seal to. Raises IntegrityError when the database names nobody we can prove."""
@@ -165,15 +166,27 @@ class Audit:
     async def content_read(
         self,
         connection: asyncpg.Connection,
+        question: str,
+        values: Sequence[Any],
+        *,
         actor: str,
         owner_id: int,
         content_ids: Sequence[bytes],
         purpose: str,
-    ) -> None:
-        """Somebody is about to see content; one row a command."""
+    ) -> list[asyncpg.Record]:
+        """Ask what opens content, and say in the same transaction that somebody is about to see it; one row a command.
+
+        `question` was made by `queries.telling`, `values` are its own.
+        """
+        await self.ready(connection)
         listed = [content_id.hex() for content_id in content_ids[:LISTED_CONTENTS]]
         detail = {"actor": actor, "contents": listed, "count": len(content_ids), "purpose": purpose}
-        await self._write(connection, ACTS, "content-read", owner_id, actor, detail)
+        event = self._event(ACTS, "content-read", owner_id, actor, detail)
+        keys = [] if event.writer.key_id == self._kept else [event.writer]
+        rows = await connection.fetch(question, *values, *_columns(keys, [event]))
+        if not connection.is_in_transaction():
+            self._kept = event.writer.key_id  # committed with the row
+        return rows
 
     async def mailbox_created(
         self, connection: asyncpg.Connection, actor: str, created: Sequence[tuple[int, str]]
@@ -314,9 +327,12 @@ def writers(events: Sequence[Event]) -> list[WriterKey]:
 
 async def write(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
     """Write events in the connection's transaction."""
-    keys = writers(events)
-    await connection.execute(
-        queries.ADD,
+    await connection.execute(queries.ADD, *_columns(writers(events), events))
+
+
+def _columns(keys: Sequence[WriterKey], events: Sequence[Event]) -> tuple[list[Any], ...]:
+    """The parameters by which a statement of `queries.telling` writes events."""
+    return (
         [key.key_id for key in keys],
         [key.reader_id for key in keys],
         [key.sealed for key in keys],

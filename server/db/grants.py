@@ -46,7 +46,7 @@ async def make_users(connection: asyncpg.Connection, keys: Path) -> None:
         elif not known:
             await connection.execute(queries.SET_PASSWORD.format(user=user, verifier=verifier))
         await connection.execute(queries.SET_TIMEOUT.format(user=user, seconds=STATEMENT_TIMEOUT_SECONDS))
-        if role in ("relay", "submission"):
+        if role in ("relay", "submission", "imap"):
             await connection.execute(queries.SET_ONE_PLAN.format(user=user))
         await connection.execute(queries.OPEN_DATABASE.format(database=quoted, user=user))
     for group, roles in GROUPS.items():

@@ -17,8 +17,8 @@ CREATE_USER = "CREATE ROLE {user} LOGIN PASSWORD {verifier}"
 SET_PASSWORD = "ALTER ROLE {user} PASSWORD {verifier}"  # noqa: S105
 # A setting of the role passes every pooler, which a start-up parameter does not.
 SET_TIMEOUT = "ALTER ROLE {user} SET statement_timeout = '{seconds}s'"
-# Statements of the SMTP edges find by key: one plan serves all. PostgreSQL thinks a plan for the very addresses
-# cheaper, and would make one anew for each RCPT, which costs more than running it.
+# Statements of the mail edges find by key: one plan serves all. PostgreSQL thinks a plan for the very values cheaper,
+# and would make one anew for each RCPT, SELECT or STORE, which costs more than running it.
 SET_ONE_PLAN = "ALTER ROLE {user} SET plan_cache_mode = force_generic_plan"
 JOIN_GROUP = "GRANT {group} TO {user}"
 # Nobody enters or makes temporary tables by being anybody.

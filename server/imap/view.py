@@ -288,12 +288,12 @@ class Views:
         self._unused_rows = 0
         self._opening: dict[tuple[int, int], asyncio.Lock] = {}
 
-    async def open(self, mailbox: Mailbox, folder: Folder) -> SharedView:
-        """The view, up to date, held until `close`. Raises Refused(NO_SUCH_FOLDER)."""
+    async def open(self, mailbox: Mailbox, folder: Folder, state: FolderState) -> SharedView:
+        """The view, as new as `state` at least, held until `close`. Raises Refused(NO_SUCH_FOLDER)."""
         key = (mailbox.owner_id, folder.folder_id)
         lock = self._opening.setdefault(key, asyncio.Lock())
         async with lock:
-            shared = await self._warm(key, mailbox, folder)
+            shared = await self._warm(key, mailbox, folder, state)
         if self._opening.get(key) is lock and not lock.locked():
             del self._opening[key]
         shared.users += 1
@@ -302,10 +302,12 @@ class Views:
             shared.unwatch = self.feed.watch(*key, shared.touch)
         return shared
 
-    async def _warm(self, key: tuple[int, int], mailbox: Mailbox, folder: Folder) -> SharedView:
+    async def _warm(self, key: tuple[int, int], mailbox: Mailbox, folder: Folder, state: FolderState) -> SharedView:
         shared = self._views.get(key)
         if shared is not None and shared.folder.uidvalidity == folder.uidvalidity:
-            await shared.refresh(mailbox, force=True)
+            await shared.refresh(mailbox, force=state.highestmodseq > shared.modseq)
+            if state.highestmodseq == shared.modseq:
+                shared.state = state
             shared.folder = folder
             return shared
         shared = self._views[key] = SharedView(await mailbox.view(folder.folder_id))

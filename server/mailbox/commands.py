@@ -50,19 +50,27 @@ async def store(
     conflicts: list[int] = []
     modseq = 0
     for step in _steps(uids, progress):
-        async with connection.transaction():
-            await _lock(connection, owner_id, folder_id)
-            if unchanged_since is not None:
-                before = await _rows(connection, owner_id, folder_id, step)
-                conflicts += [row.uid for row in before if row.modseq > unchanged_since]
-                step = [row.uid for row in before if row.modseq <= unchanged_since]
-            found = await connection.fetch(
-                queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), words, unchanged_since
-            )
-            if any(len(row["keywords"]) > KEYWORDS_PER_MESSAGE for row in found):
-                raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")
-            rows += map(_row, found)
-            modseq = found[0]["highest"] if found else await connection.fetchval(queries.MODSEQ, owner_id, folder_id)
+        found = []
+        # Flags alone take one statement, unless another command passed it; then, and to judge before, with the lock.
+        if unchanged_since is None and not words:
+            found = await connection.fetch(queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), [], None)
+        if not found or found[0]["lost"]:
+            async with connection.transaction():
+                await _lock(connection, owner_id, folder_id)
+                if unchanged_since is not None:
+                    before = await _rows(connection, owner_id, folder_id, step)
+                    conflicts += [row.uid for row in before if row.modseq > unchanged_since]
+                    step = [row.uid for row in before if row.modseq <= unchanged_since]
+                found = await connection.fetch(
+                    queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), words, unchanged_since
+                )
+                if any(len(row["keywords"]) > KEYWORDS_PER_MESSAGE for row in found):
+                    raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")
+                if not found:
+                    modseq = await connection.fetchval(queries.MODSEQ, owner_id, folder_id)
+        rows += map(_row, found)
+        if found:
+            modseq = found[0]["highest"]
     return StoreResult(rows, conflicts, modseq)
 
 

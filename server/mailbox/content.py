@@ -26,6 +26,7 @@ from server.base.limits import MIB
 from server.mail.summary import Summary
 from server.mailbox import queries
 from server.mailbox.keys import SEALED_FORM, OwnerKey
+from server.mailbox.reading import Reading
 from server.mailbox.trouble import connection
 
 LARGE_BODY = MIB  # a row past this makes the accept transaction slow for everybody in its group
@@ -149,12 +150,18 @@ async def write(connection: asyncpg.Connection, key: OwnerKey, contents: Sequenc
 
 
 async def summaries(
-    connection: asyncpg.Connection, key: OwnerKey, content_ids: Sequence[bytes], salts: Salts
+    connection: asyncpg.Connection,
+    key: OwnerKey,
+    content_ids: Sequence[bytes],
+    salts: Salts,
+    reading: Reading | None = None,
 ) -> dict[bytes, Summary]:
     """Summaries by content id, one query; what does not open is left out and logged without its content."""
     found: dict[bytes, Summary] = {}
     fresh: list[tuple[bytes, bytes]] = []
-    for content_id, closed, form, cipher in await connection.fetch(queries.SUMMARIES, key.owner_id, list(content_ids)):
+    asked = key.owner_id, list(content_ids)
+    rows = await _ask(connection, reading, queries.SUMMARIES, queries.SUMMARIES_TOLD, *asked)
+    for content_id, closed, form, cipher in rows:
         try:
             message_key = key.message_key(content_id, closed, form)
             found[content_id] = open_summary(message_key, content_id, salts, cipher)
@@ -177,16 +184,24 @@ def open_summary(message_key: bytes, content_id: bytes, salts: Salts, cipher: by
 
 
 async def body(
-    connection: asyncpg.Connection, key: OwnerKey, content_id: bytes, start: int, end: int | None, salts: Salts
+    connection: asyncpg.Connection,
+    key: OwnerKey,
+    content_id: bytes,
+    start: int,
+    end: int | None,
+    salts: Salts,
+    reading: Reading | None = None,
 ) -> bytes:
     """Plain octets [start, end); only the chunks that hold them are read."""
     stop = _BEYOND if end is None else min(end, _BEYOND)
     if start >= stop:
         return b""
     begin, until = blob.cipher_range(start, stop, _BEYOND)
-    row = await connection.fetchrow(queries.BODY, key.owner_id, content_id, begin, until, blob.HEADER)
-    if row is None:
+    asked = key.owner_id, content_id, begin, until, blob.HEADER
+    rows = await _ask(connection, reading, queries.BODY, queries.BODY_TOLD, *asked)
+    if not rows:
         raise Refused(Reason.NO_SUCH_MESSAGE, "This message is no longer there.")
+    row = rows[0]
     try:
         message_key = key.message_key(content_id, row["key"], row["key_form"])
         size = row["size"]
@@ -207,6 +222,15 @@ async def body(
     if row["key_form"] == SEALED_FORM:
         await rewrap(connection, key, [(content_id, message_key)])
     return plain
+
+
+async def _ask(
+    connection: asyncpg.Connection, reading: Reading | None, question: str, telling: str, *values: object
+) -> list[asyncpg.Record]:
+    """What opens content: by itself, or as part of a reading."""
+    if reading is None:
+        return list(await connection.fetch(question, *values))
+    return await reading.ask(connection, question, telling, *values)
 
 
 async def rewrap(connection: asyncpg.Connection, key: OwnerKey, fresh: Sequence[tuple[bytes, bytes]]) -> None:

@@ -10,9 +10,9 @@ import asyncpg
 
 from server.base.errors import Reason, Refused
 from server.base.limits import FOLDERS_PER_OWNER
-from server.mailbox import commands, names, queries
+from server.mailbox import commands, names, queries, views
 from server.mailbox.keys import OwnerKey
-from server.mailbox.model import INBOX_ID, SEPARATOR, Folder
+from server.mailbox.model import INBOX_ID, SEPARATOR, Folder, FolderState
 
 _SUBSCRIPTION = "subscription"  # what its wrapped name is bound to
 
@@ -25,14 +25,24 @@ async def listed(connection: asyncpg.Connection, key: OwnerKey) -> list[Folder]:
 
 async def named(connection: asyncpg.Connection, key: OwnerKey, name: str) -> Folder:
     """Raises Refused(NO_SUCH_FOLDER), also for what cannot be a name."""
+    return _folder(key, await _found(connection, key, name, queries.FOLDER_NAMED))
+
+
+async def opened(connection: asyncpg.Connection, key: OwnerKey, name: str) -> tuple[Folder, FolderState]:
+    """The folder and its counters, of one snapshot. Raises as `named`."""
+    row = await _found(connection, key, name, queries.FOLDER_OPENED)
+    return _folder(key, row), views.state(row["folder_id"], row)
+
+
+async def _found(connection: asyncpg.Connection, key: OwnerKey, name: str, question: str) -> asyncpg.Record:
     try:
         wanted = names.normalise(name)
     except Refused:
         raise _no_such_folder() from None
-    row = await connection.fetchrow(queries.FOLDER_NAMED, key.owner_id, key.name_token(wanted))
+    row = await connection.fetchrow(question, key.owner_id, key.name_token(wanted))
     if row is None:
         raise _no_such_folder()
-    return _folder(key, row)
+    return row
 
 
 async def create(connection: asyncpg.Connection, key: OwnerKey, name: str, special_use: str | None) -> Folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from server.audit.queries import telling
+
 # Owners and addresses ------------------------------------------------------------------------------------------------
 
 # What an edge may know of recipients; closed owners come too, so that it can say "closed" and not "unknown".
@@ -62,6 +64,12 @@ SELECT subscribed FROM new
 FOLDERS = "SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1"
 FOLDER_NAMED = """
 SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1 AND name_token = $2
+"""
+# The same with its counters, for who opens it.
+FOLDER_OPENED = """
+SELECT f.folder_id, f.name, f.uidvalidity, f.special_use, f.subscribed,
+       s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes
+  FROM folder f JOIN folder_state s USING (owner_id, folder_id) WHERE f.owner_id = $1 AND f.name_token = $2
 """
 # Folder commands of one owner run one after the other, and no number is ever given twice.
 NEXT_FOLDER = "UPDATE owner SET last_folder = last_folder + 1 WHERE owner_id = $1 RETURNING last_folder"
@@ -146,9 +154,13 @@ SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FR
 # Flags of a step: only rows that differ get the new modseq ($7 UNCHANGEDSINCE or NULL).
 # Keywords are found in any case (RFC 9051 §2.3.2).
 # ($4 add, remove or replace; $5 flags; $6 keywords.) All rows of the step come back as they stand then, and with them
-# the folder's modseq: under the lock nobody else moves it.
+# the folder's modseq.
+# It is right without a lock before it: rows change only in transactions that move the folder's modseq, so if that is
+# still what the snapshot saw once its row is locked, the snapshot is the present. If not, nothing is done: `lost`.
 STORE_FLAGS = """
-WITH wanted AS MATERIALIZED (
+WITH seen AS MATERIALIZED (
+    SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2
+), wanted AS MATERIALIZED (
     SELECT m.*,
            CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint
                    ELSE $5::smallint END AS new,
@@ -167,8 +179,8 @@ WITH wanted AS MATERIALIZED (
        SET highestmodseq = s.highestmodseq + 1,
            unseen = s.unseen + d.unseen, deleted = s.deleted + d.deleted
       FROM (SELECT sum((old & 1) - (new & 1))::int AS unseen, sum(((new & 8) - (old & 8)) / 8)::int AS deleted,
-                   count(*) AS n FROM differing) AS d
-     WHERE s.owner_id = $1 AND s.folder_id = $2 AND d.n > 0
+                   count(*) AS n FROM differing) AS d, seen
+     WHERE s.owner_id = $1 AND s.folder_id = $2 AND d.n > 0 AND s.highestmodseq = seen.highestmodseq
     RETURNING s.highestmodseq
 ), logged AS (
     INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
@@ -180,9 +192,9 @@ WITH wanted AS MATERIALIZED (
     RETURNING m.uid, m.keywords, m.modseq
 )
 SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
-       coalesce(c.modseq, w.modseq) AS modseq, w.size, greatest(n.highestmodseq, s.highestmodseq) AS highest
-  FROM wanted w JOIN folder_state s USING (owner_id, folder_id) LEFT JOIN changed c USING (uid)
-  LEFT JOIN counters n ON true
+       coalesce(c.modseq, w.modseq) AS modseq, w.size, coalesce(n.highestmodseq, s.highestmodseq) AS highest,
+       n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost
+  FROM wanted w CROSS JOIN seen s LEFT JOIN changed c USING (uid) LEFT JOIN counters n ON true
  ORDER BY w.uid
 """
 MODSEQ = "SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
@@ -261,6 +273,7 @@ ADD_PIECE = "INSERT INTO body_piece (owner_id, content_id, number, data) SELECT 
 SUMMARIES = """
 SELECT content_id, key, key_form, summary FROM content WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
 """
+SUMMARIES_TOLD = telling(SUMMARIES, 2)
 # The blob's header and the bytes [$3, $4) of it (from 0), in one reading; where the body is large, all of the blob that
 # stands before the pieces.
 BODY = """
@@ -268,6 +281,7 @@ SELECT size, key, key_form, large_id IS NOT NULL AS large, substring(body FROM 1
        CASE WHEN large_id IS NULL THEN substring(body FROM $3 + 1 FOR $4 - $3) ELSE body END AS part
   FROM content WHERE owner_id = $1 AND content_id = $2
 """
+BODY_TOLD = telling(BODY, 5)
 PIECES = """
 SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 AND number BETWEEN $3 AND $4 ORDER BY number
 """

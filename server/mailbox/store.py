@@ -43,6 +43,7 @@ from server.mailbox.model import (
     StoreResult,
     View,
 )
+from server.mailbox.reading import Reading
 from server.mailbox.trouble import connection
 from server.mailbox.understand import understand
 
@@ -111,6 +112,11 @@ class Mailbox:
         """The folder of that name ("inbox" in any case is INBOX). Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:
             return await folders.named(acquired, self._key, name)
+
+    async def opened_folder(self, name: str) -> tuple[Folder, FolderState]:
+        """The folder of that name and its counters. Raises Refused(NO_SUCH_FOLDER)."""
+        async with connection(self._pool) as acquired:
+            return await folders.opened(acquired, self._key, name)
 
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         """Raises Refused: FOLDER_EXISTS, BAD_FOLDER_NAME, LIMIT_REACHED."""
@@ -241,23 +247,30 @@ class Mailbox:
         self._changed(folder_id)
         return uids
 
-    async def summaries(self, content_ids: Sequence[bytes]) -> dict[bytes, Summary]:
+    def reading(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> Reading:
+        """A reading of these contents, to be given to `summaries` or `body`, whose first answer tells it in the trail
+        before anything is seen. `actor` is an address."""
+        return Reading(self._store.audit, self.owner_id, actor, content_ids, purpose)
+
+    async def summaries(self, content_ids: Sequence[bytes], reading: Reading | None = None) -> dict[bytes, Summary]:
         """The summaries of those contents, one query for all; one that does not open is left out and logged."""
         async with connection(self._pool) as acquired:
-            return await content.summaries(acquired, self._key, content_ids, self._store.edge.salts)
+            return await content.summaries(acquired, self._key, content_ids, self._store.edge.salts, reading)
 
-    async def body(self, content_id: bytes, start: int = 0, end: int | None = None) -> bytes:
+    async def body(
+        self, content_id: bytes, start: int = 0, end: int | None = None, reading: Reading | None = None
+    ) -> bytes:
         """Octets [start, end) of the message text; only the chunks that hold them are read and decrypted.
 
         Raises Refused(NO_SUCH_MESSAGE), Refused(CONTENT_DAMAGED).
         """
         async with connection(self._pool) as acquired:
-            return await content.body(acquired, self._key, content_id, start, end, self._store.edge.salts)
+            return await content.body(acquired, self._key, content_id, start, end, self._store.edge.salts, reading)
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""
         async with connection(self._pool) as acquired:
-            await self._store.audit.content_read(acquired, actor, self.owner_id, content_ids, purpose)
+            await self.reading(actor, content_ids, purpose).tell(acquired)
 
     async def _prepare(self, data: bytes, now: datetime) -> content.Prepared:
         anchors, salts = self._store.anchors, self._store.edge.salts

@@ -23,7 +23,7 @@ async def states(
         rows = await connection.fetch(queries.STATES, owner_id)
     else:
         rows = await connection.fetch(queries.SOME_STATES, owner_id, list(folder_ids))
-    return {row["folder_id"]: _state(row["folder_id"], row) for row in rows}
+    return {row["folder_id"]: state(row["folder_id"], row) for row in rows}
 
 
 async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> View:
@@ -33,7 +33,7 @@ async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) ->
         raise no_such_folder()
     name = key.open_folder_name(folder_id, row["name"])
     folder = Folder(folder_id, name, row["uidvalidity"], row["special_use"], row["subscribed"])
-    return View(folder, _state(folder_id, row), _rows(row))
+    return View(folder, state(folder_id, row), _rows(row))
 
 
 async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int, since_modseq: int) -> Changes:
@@ -42,13 +42,13 @@ async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int,
     if row is None:
         raise no_such_folder()
     if since_modseq >= row["changes_from"]:
-        return Changes(_state(folder_id, row), _rows(row), _spans(row["vanished"]), True)
+        return Changes(state(folder_id, row), _rows(row), _spans(row["vanished"]), True)
     row = await connection.fetchrow(queries.VIEW, owner_id, folder_id)
     if row is None:
         raise no_such_folder()
-    rows, state = _rows(row), _state(folder_id, row)
+    rows, now = _rows(row), state(folder_id, row)
     changed = [message for message in rows if message.modseq > since_modseq]
-    return Changes(state, changed, missing([message.uid for message in rows], state.uidnext), False)
+    return Changes(now, changed, missing([message.uid for message in rows], now.uidnext), False)
 
 
 async def vanished(
@@ -81,7 +81,8 @@ def no_such_folder() -> Refused:
     return Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.")
 
 
-def _state(folder_id: int, row: asyncpg.Record) -> FolderState:
+def state(folder_id: int, row: asyncpg.Record) -> FolderState:
+    """The counters that a row holds."""
     return FolderState(
         folder_id,
         row["uidnext"],

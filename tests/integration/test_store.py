@@ -215,6 +215,28 @@ async def test_many_messages_run_in_steps(world: World) -> None:
     assert (await mailbox.view(1)).rows == []
 
 
+async def test_commands_that_race_lose_no_flag_and_no_counter(world: World) -> None:
+    mailbox = await fill(world, 40)
+
+    async def flag(turn: int) -> int:
+        own = [uid for uid in range(1, 41) if uid % 8 == turn]
+        for mask in (Flag.FLAGGED, Flag.SEEN, Flag.ANSWERED):
+            result = await mailbox.store(1, own, "add", mask)
+            assert [row.uid for row in result.rows] == own
+            assert all(row.flags & mask and row.modseq <= result.modseq for row in result.rows)
+        await mailbox.store(1, range(1, 41), "add", Flag.DELETED)
+        return int((await mailbox.store(1, own, "remove", Flag.SEEN)).modseq)
+
+    before = (await mailbox.view(1)).state.highestmodseq
+    told = await asyncio.gather(*(flag(turn) for turn in range(8)))
+    view = await mailbox.view(1)
+    assert {row.flags for row in view.rows} == {Flag.FLAGGED | Flag.ANSWERED | Flag.DELETED}
+    assert (view.state.unseen, view.state.deleted) == (40, 40)
+    # Each STORE that changed something has a modseq of its own, whoever came between.
+    assert view.state.highestmodseq == before + 8 * 4 + 1 == max(told)
+    assert len(set(told)) == 8
+
+
 async def test_expunged_content_waits_and_is_then_collected_unless_a_copy_holds_it(world: World) -> None:
     mailbox = await fill(world, 3)
     rows = (await mailbox.view(1)).rows
@@ -356,11 +378,15 @@ async def test_reading_is_in_the_trail_and_only_its_reader_opens_it(world: World
     mailbox = await world.mailbox(PATIENT)
     (row,) = (await mailbox.view(1)).rows
     await mailbox.content_read(PATIENT, [row.content_id], "imap-fetch")
+    one_command = mailbox.reading(PATIENT, [row.content_id], "imap-fetch")
+    assert await mailbox.summaries([row.content_id], one_command)
+    assert await mailbox.body(row.content_id, 0, 10, one_command)
     async with world.jobs_pool.acquire() as jobs:
         told = await of_owner(jobs, world.keyring, mailbox.owner_id)
-    assert [one.kind for one in told] == ["content-read", "message-accepted", "mailbox-created"]
+    assert [one.kind for one in told] == ["content-read", "content-read", "message-accepted", "mailbox-created"]
+    assert told[0].detail == told[1].detail
     assert told[0].detail["contents"] == [row.content_id.hex()]
-    assert told[1].detail["from"] == DOCTOR
+    assert told[2].detail["from"] == DOCTOR
     raw = await world.admin.fetch("SELECT detail, actor FROM audit")
     assert not any(b"dupont" in bytes(value) for record in raw for value in record.values())
     for command in ("UPDATE audit SET kind = 'x'", "DELETE FROM audit", "TRUNCATE audit", "DELETE FROM audit_key"):

@@ -115,10 +115,7 @@ def status_items(cursor: Cursor) -> tuple[str, ...]:
 
 
 async def status(session: Session, command: Status) -> Done:
-    folder = await session.folder(command.mailbox)
-    state = (await session.mailbox.states([folder.folder_id])).get(folder.folder_id)
-    if state is None:
-        raise Refused(Reason.NO_SUCH_FOLDER, "There is no such mailbox")
+    folder, state = await session.mailbox.opened_folder(session.name(command.mailbox))
     if "HIGHESTMODSEQ" in command.items:
         session.use_condstore()
     write_status(session, folder.name, folder.uidvalidity, state, command.items)

@@ -28,6 +28,7 @@ from server.mailbox.model import Row
 
 if TYPE_CHECKING:
     from server.mail.summary import Summary
+    from server.mailbox.reading import Reading
 
 _WHOLE = Section()
 _STRUCTURE = frozenset({"ENVELOPE", "BODYSTRUCTURE", "BODY"})
@@ -101,6 +102,7 @@ class _Fetching:
         # What is a person's words, not the shape of a message, counts as reading it.
         self.reads = bool(sections) or Attribute("ENVELOPE") in asked
         self.sets_seen = not self.selected.read_only and any(not attribute.peek for attribute in sections)
+        self.reading: Reading | None = None
         self.damaged = False
 
     async def run(self) -> Done:
@@ -117,7 +119,7 @@ class _Fetching:
             rows = list(self.range.cut(rows))
         if self.reads and rows and self.session.principal is not None:
             ids = [row.content_id for row in rows]
-            await self.session.mailbox.content_read(self.session.principal.actor, ids, "IMAP FETCH")
+            self.reading = self.session.mailbox.reading(self.session.principal.actor, ids, "IMAP FETCH")
         for start in range(0, len(rows), IMAP_FETCH_STEP):
             await self._step(rows[start : start + IMAP_FETCH_STEP])
         if self.damaged:
@@ -128,7 +130,8 @@ class _Fetching:
 
     async def _step(self, rows: list[Row]) -> None:
         seen = await self._mark_seen(rows) if self.sets_seen else {}
-        summaries = await self.session.mailbox.summaries([row.content_id for row in rows]) if self.opens else {}
+        ids = [row.content_id for row in rows]
+        summaries = await self.session.mailbox.summaries(ids, self.reading) if self.opens else {}
         for row in rows:
             summary = summaries.get(row.content_id)
             if summary is None and self.opens:
@@ -218,7 +221,7 @@ class _Fetching:
         """Exactly [start, end) of the message; the header is in the summary, which is open already."""
         if summary is not None and end <= len(summary.header):
             return summary.header[start:end]
-        octets = await self.session.mailbox.body(row.content_id, start, end)
+        octets = await self.session.mailbox.body(row.content_id, start, end, self.reading)
         if len(octets) != end - start:
             raise Refused(Reason.CONTENT_DAMAGED, "The message is shorter than its summary says")
         return octets

@@ -97,8 +97,8 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
         session.ok("The previous mailbox is closed", b"CLOSED")
     if command.condstore:
         session.use_condstore()
-    folder = await session.folder(command.mailbox)
-    shared = await session.services.views.open(session.mailbox, folder)
+    folder, state = await session.mailbox.opened_folder(session.name(command.mailbox))
+    shared = await session.services.views.open(session.mailbox, folder, state)
     selected = Selected(shared, read_only)
     session.enter(selected)
     session.line(b"%d EXISTS" % len(selected.uids))
