@@ -163,30 +163,21 @@ class Audit:
         detail = {"actor": actor, "order": order, "to": list(recipients), "trace": trace, **facts}
         await self._write(connection, ACTS, "queue-ordered", owner_id, actor, detail, Marks(trace=trace))
 
-    async def content_read(
-        self,
-        connection: asyncpg.Connection,
-        question: str,
-        values: Sequence[Any],
-        *,
-        actor: str,
-        owner_id: int,
-        content_ids: Sequence[bytes],
-        purpose: str,
-    ) -> list[asyncpg.Record]:
-        """Ask what opens content, and say in the same transaction that somebody is about to see it; one row a command.
-
-        `question` was made by `queries.telling`, `values` are its own.
-        """
-        await self.ready(connection)
+    def content_read(self, actor: str, owner_id: int, content_ids: Sequence[bytes], purpose: str) -> Event:
+        """Somebody is about to see content; one row a command, written by `tell`."""
         listed = [content_id.hex() for content_id in content_ids[:LISTED_CONTENTS]]
         detail = {"actor": actor, "contents": listed, "count": len(content_ids), "purpose": purpose}
-        event = self._event(ACTS, "content-read", owner_id, actor, detail)
-        keys = [] if event.writer.key_id == self._kept else [event.writer]
-        rows = await connection.fetch(question, *values, *_columns(keys, [event]))
-        if not connection.is_in_transaction():
-            self._kept = event.writer.key_id  # committed with the row
-        return rows
+        return self._event(ACTS, "content-read", owner_id, actor, detail)
+
+    async def tell(
+        self, connection: asyncpg.Connection, events: Sequence[Event], question: str, *values: Any
+    ) -> list[asyncpg.Record]:
+        """Ask a question made by `queries.telling`, `values` its own, which writes the events in its transaction."""
+        keys = [key for key in writers(events) if key.key_id != self._kept]
+        rows = await connection.fetch(question, *values, *_columns(keys, events))
+        if keys and not connection.is_in_transaction():
+            self._kept = keys[-1].key_id  # committed with the rows
+        return list(rows)
 
     async def mailbox_created(
         self, connection: asyncpg.Connection, actor: str, created: Sequence[tuple[int, str]]

@@ -25,6 +25,7 @@ from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.base.limits import SIGN_IN_SESSION_SECONDS
+from server.db.gathered import Gathered
 from server.db.pool import AWAY, FULL, trouble
 from server.identity import certificates, delegations, queries, sasl
 from server.identity.model import Delegate, Principal, Rights
@@ -69,6 +70,7 @@ class Accounts:
         self._trust = trust
         self._needs = needs
         self._throttle = Throttle(pool, edge.credential)
+        self._by_hash = Gathered(self._find)
 
     def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
         """The SASL mechanisms to offer to a client that showed this certificate with its path (DER), or none."""
@@ -110,13 +112,19 @@ class Accounts:
 
     async def _app_password(self, account: str, password: str) -> Principal | None:
         hashed = app_password_hash(self._edge.credential, password)
-        row = await self._pool.fetchrow(queries.BY_HASH, hashed, blind_index.token(self._edge.address, account))
+        row = await self._by_hash.ask((hashed, blind_index.token(self._edge.address, account)))
         if row is None or not hmac.compare_digest(row["proof"], self._proof(row["owner_id"], hashed)):
             return None
         today = clock.now().date()
         if row["used_on"] != today:
             await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
         return Principal(row["owner_id"], account, row["kind"], "app-password")
+
+    async def _find(self, wanted: list[tuple[bytes, bytes]]) -> list[asyncpg.Record | None]:
+        found: list[asyncpg.Record | None] = [None] * len(wanted)
+        for row in await self._pool.fetch(queries.BY_HASH, *map(list, zip(*wanted, strict=True))):
+            found[row["question"] - 1] = row
+        return found
 
     async def _certificate(self, mailbox: str, shown: Sequence[bytes]) -> Principal | None:
         now = clock.now()

@@ -24,9 +24,9 @@ from server.base.errors import Reason, Refused
 from server.base.ids import content_id as new_content_id
 from server.base.limits import MIB
 from server.mail.summary import Summary
-from server.mailbox import queries
+from server.mailbox import queries, reading
 from server.mailbox.keys import SEALED_FORM, OwnerKey
-from server.mailbox.reading import Reading
+from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.trouble import connection
 
 LARGE_BODY = MIB  # a row past this makes the accept transaction slow for everybody in its group
@@ -150,28 +150,34 @@ async def write(connection: asyncpg.Connection, key: OwnerKey, contents: Sequenc
 
 
 async def summaries(
-    connection: asyncpg.Connection,
-    key: OwnerKey,
-    content_ids: Sequence[bytes],
-    salts: Salts,
-    reading: Reading | None = None,
+    connection: asyncpg.Connection, key: OwnerKey, content_ids: Sequence[bytes], salts: Salts
 ) -> dict[bytes, Summary]:
-    """Summaries by content id, one query; what does not open is left out and logged without its content."""
+    """Summaries by content id, in the caller's transaction; what does not open is left out and logged."""
+    found, fresh = opened(key, await reading.summaries(connection, key.owner_id, content_ids), salts)
+    await rewrap(connection, key, fresh)
+    return found
+
+
+def opened(
+    key: OwnerKey, rows: Sequence[asyncpg.Record], salts: Salts
+) -> tuple[dict[bytes, Summary], list[tuple[bytes, bytes]]]:
+    """The summaries that rows of `queries.CONTENTS` hold, by content id, and the keys that were still sealed.
+
+    What does not open is left out and logged without its content.
+    """
     found: dict[bytes, Summary] = {}
     fresh: list[tuple[bytes, bytes]] = []
-    asked = key.owner_id, list(content_ids)
-    rows = await _ask(connection, reading, queries.SUMMARIES, queries.SUMMARIES_TOLD, *asked)
-    for content_id, closed, form, cipher in rows:
+    for row in rows:
+        content_id = row["content_id"]
         try:
-            message_key = key.message_key(content_id, closed, form)
-            found[content_id] = open_summary(message_key, content_id, salts, cipher)
+            message_key = key.message_key(content_id, row["key"], row["key_form"])
+            found[content_id] = open_summary(message_key, content_id, salts, row["summary"])
         except CryptoError:
             log.error("content_damaged", owner=key.owner_id, content=content_id.hex(), part="summary")
             continue
-        if form == SEALED_FORM:
+        if row["key_form"] == SEALED_FORM:
             fresh.append((content_id, message_key))
-    await rewrap(connection, key, fresh)
-    return found
+    return found, fresh
 
 
 def open_summary(message_key: bytes, content_id: bytes, salts: Salts, cipher: bytes) -> Summary:
@@ -184,21 +190,14 @@ def open_summary(message_key: bytes, content_id: bytes, salts: Salts, cipher: by
 
 
 async def body(
-    connection: asyncpg.Connection,
-    key: OwnerKey,
-    content_id: bytes,
-    start: int,
-    end: int | None,
-    salts: Salts,
-    reading: Reading | None = None,
-) -> bytes:
-    """Plain octets [start, end); only the chunks that hold them are read."""
+    reader: Reader, key: OwnerKey, content_id: bytes, start: int, end: int | None, salts: Salts, told: Reading | None
+) -> tuple[bytes, bytes | None]:
+    """Plain octets [start, end), of which only their chunks are read; and the message key where it was still sealed."""
     stop = _BEYOND if end is None else min(end, _BEYOND)
     if start >= stop:
-        return b""
+        return b"", None
     begin, until = blob.cipher_range(start, stop, _BEYOND)
-    asked = key.owner_id, content_id, begin, until, blob.HEADER
-    rows = await _ask(connection, reading, queries.BODY, queries.BODY_TOLD, *asked)
+    rows = await reader.read(Wanted(key.owner_id, [content_id], begin, until, told))
     if not rows:
         raise Refused(Reason.NO_SUCH_MESSAGE, "This message is no longer there.")
     row = rows[0]
@@ -209,7 +208,7 @@ async def body(
         if row["large"]:
             header = open_header(message_key, content_id, salts, row["part"])
             cut = max(0, wanted[0] - len(header)), max(0, wanted[1] - len(header))
-            rest = await _from_pieces(connection, key.owner_id, content_id, cut)
+            rest = await _from_pieces(reader.pool, key.owner_id, content_id, cut)
             plain = header[wanted[0] : wanted[1]]
             plain += (
                 blob.decrypt_range(message_key, content_id, salts, *rest, *cut, size - len(header)) if rest else b""
@@ -219,18 +218,7 @@ async def body(
     except CryptoError:
         log.error("content_damaged", owner=key.owner_id, content=content_id.hex(), part="body")
         raise Refused(Reason.CONTENT_DAMAGED, "This message is damaged and cannot be opened.") from None
-    if row["key_form"] == SEALED_FORM:
-        await rewrap(connection, key, [(content_id, message_key)])
-    return plain
-
-
-async def _ask(
-    connection: asyncpg.Connection, reading: Reading | None, question: str, telling: str, *values: object
-) -> list[asyncpg.Record]:
-    """What opens content: by itself, or as part of a reading."""
-    if reading is None:
-        return list(await connection.fetch(question, *values))
-    return await reading.ask(connection, question, telling, *values)
+    return plain, message_key if row["key_form"] == SEALED_FORM else None
 
 
 async def rewrap(connection: asyncpg.Connection, key: OwnerKey, fresh: Sequence[tuple[bytes, bytes]]) -> None:
@@ -256,7 +244,7 @@ def open_header(message_key: bytes, content_id: bytes, salts: Salts, cipher: byt
 
 
 async def _from_pieces(
-    connection: asyncpg.Connection, owner_id: int, content_id: bytes, wanted: tuple[int, int]
+    pool: asyncpg.Pool, owner_id: int, content_id: bytes, wanted: tuple[int, int]
 ) -> tuple[bytes, int, bytes] | None:
     """The part of the blob that holds the octets wanted, where it begins in the blob, and the blob's header; None when
     nothing is wanted."""
@@ -264,6 +252,7 @@ async def _from_pieces(
         return None
     begin, until = blob.cipher_range(*wanted, _BEYOND)
     first = begin // PIECE
-    rows = await connection.fetch(queries.PIECES, owner_id, content_id, first, (until - 1) // PIECE)
-    header = await connection.fetchval(queries.PIECE_HEADER, owner_id, content_id, blob.HEADER)
+    async with connection(pool) as acquired:
+        rows = await acquired.fetch(queries.PIECES, owner_id, content_id, first, (until - 1) // PIECE)
+        header = await acquired.fetchval(queries.PIECE_HEADER, owner_id, content_id, blob.HEADER)
     return b"".join(row["data"] for row in rows), first * PIECE, header or b""

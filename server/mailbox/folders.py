@@ -6,13 +6,17 @@ subscribed only if its name was before: a subscription is to a name, and outlive
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
 from server.base.errors import Reason, Refused
 from server.base.limits import FOLDERS_PER_OWNER
+from server.db.gathered import Gathered
 from server.mailbox import commands, names, queries, views
 from server.mailbox.keys import OwnerKey
 from server.mailbox.model import INBOX_ID, SEPARATOR, Folder, FolderState
+from server.mailbox.trouble import connection
 
 _SUBSCRIPTION = "subscription"  # what its wrapped name is bound to
 
@@ -25,24 +29,44 @@ async def listed(connection: asyncpg.Connection, key: OwnerKey) -> list[Folder]:
 
 async def named(connection: asyncpg.Connection, key: OwnerKey, name: str) -> Folder:
     """Raises Refused(NO_SUCH_FOLDER), also for what cannot be a name."""
-    return _folder(key, await _found(connection, key, name, queries.FOLDER_NAMED))
+    row = await connection.fetchrow(queries.FOLDER_NAMED, key.owner_id, _token(key, name))
+    if row is None:
+        raise _no_such_folder()
+    return _folder(key, row)
 
 
-async def opened(connection: asyncpg.Connection, key: OwnerKey, name: str) -> tuple[Folder, FolderState]:
+class Opener:
+    """Folders with their counters, found for all sessions that ask at the same time."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._gathered = Gathered(self._ask)
+
+    def find(self, owner_id: int, token: bytes) -> asyncio.Future[asyncpg.Record | None]:
+        """The row of `queries.FOLDERS_OPENED`, to be awaited."""
+        return self._gathered.ask((owner_id, token))
+
+    async def _ask(self, wanted: list[tuple[int, bytes]]) -> list[asyncpg.Record | None]:
+        found: list[asyncpg.Record | None] = [None] * len(wanted)
+        async with connection(self._pool) as acquired:
+            for row in await acquired.fetch(queries.FOLDERS_OPENED, *map(list, zip(*wanted, strict=True))):
+                found[row["question"] - 1] = row
+        return found
+
+
+async def opened(opener: Opener, key: OwnerKey, name: str) -> tuple[Folder, FolderState]:
     """The folder and its counters, of one snapshot. Raises as `named`."""
-    row = await _found(connection, key, name, queries.FOLDER_OPENED)
+    row = await opener.find(key.owner_id, _token(key, name))
+    if row is None:
+        raise _no_such_folder()
     return _folder(key, row), views.state(row["folder_id"], row)
 
 
-async def _found(connection: asyncpg.Connection, key: OwnerKey, name: str, question: str) -> asyncpg.Record:
+def _token(key: OwnerKey, name: str) -> bytes:
     try:
-        wanted = names.normalise(name)
+        return key.name_token(names.normalise(name))
     except Refused:
         raise _no_such_folder() from None
-    row = await connection.fetchrow(question, key.owner_id, key.name_token(wanted))
-    if row is None:
-        raise _no_such_folder()
-    return row
 
 
 async def create(connection: asyncpg.Connection, key: OwnerKey, name: str, special_use: str | None) -> Folder:

@@ -65,11 +65,12 @@ FOLDERS = "SELECT folder_id, name, uidvalidity, special_use, subscribed FROM fol
 FOLDER_NAMED = """
 SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE owner_id = $1 AND name_token = $2
 """
-# The same with its counters, for who opens it.
-FOLDER_OPENED = """
-SELECT f.folder_id, f.name, f.uidvalidity, f.special_use, f.subscribed,
+# Those that several sessions open at the same time, with their counters, under the number of the question.
+FOLDERS_OPENED = """
+SELECT a.question::int, f.folder_id, f.name, f.uidvalidity, f.special_use, f.subscribed,
        s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes
-  FROM folder f JOIN folder_state s USING (owner_id, folder_id) WHERE f.owner_id = $1 AND f.name_token = $2
+  FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS a(owner_id, name_token, question)
+  JOIN folder f USING (owner_id, name_token) JOIN folder_state s USING (owner_id, folder_id)
 """
 # Folder commands of one owner run one after the other, and no number is ever given twice.
 NEXT_FOLDER = "UPDATE owner SET last_folder = last_folder + 1 WHERE owner_id = $1 RETURNING last_folder"
@@ -270,18 +271,19 @@ SELECT $1, content_id, size, 'mailbox', key, summary, body, large_id
 # what is left.
 ADD_LARGE = "INSERT INTO large_body (owner_id, content_id) SELECT unnest($1::bigint[]), $2"
 ADD_PIECE = "INSERT INTO body_piece (owner_id, content_id, number, data) SELECT unnest($1::bigint[]), $2, $3, $4"
-SUMMARIES = """
-SELECT content_id, key, key_form, summary FROM content WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
+# Contents that several sessions want at the same time, the rows under the number of the question: the summary, or where
+# $5 is set the blob's header ($6 octets) and the octets [$4, $5) of it (from 0); where the body is large, all of the
+# blob that stands before the pieces.
+CONTENTS = """
+SELECT a.question, a.content_id, c.size, c.key, c.key_form, c.large_id IS NOT NULL AS large,
+       CASE WHEN a.stop IS NULL THEN c.summary END AS summary,
+       CASE WHEN a.stop IS NOT NULL THEN substring(c.body FROM 1 FOR a.header) END AS header,
+       CASE WHEN a.stop IS NULL THEN NULL WHEN c.large_id IS NOT NULL THEN c.body
+            ELSE substring(c.body FROM a.start + 1 FOR a.stop - a.start) END AS part
+  FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::int[], $5::int[], $6::int[])
+       AS a(question, owner_id, content_id, start, stop, header) JOIN content c USING (owner_id, content_id)
 """
-SUMMARIES_TOLD = telling(SUMMARIES, 2)
-# The blob's header and the bytes [$3, $4) of it (from 0), in one reading; where the body is large, all of the blob that
-# stands before the pieces.
-BODY = """
-SELECT size, key, key_form, large_id IS NOT NULL AS large, substring(body FROM 1 FOR $5) AS header,
-       CASE WHEN large_id IS NULL THEN substring(body FROM $3 + 1 FOR $4 - $3) ELSE body END AS part
-  FROM content WHERE owner_id = $1 AND content_id = $2
-"""
-BODY_TOLD = telling(BODY, 5)
+CONTENTS_TOLD = telling(CONTENTS, 6)
 PIECES = """
 SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 AND number BETWEEN $3 AND $4 ORDER BY number
 """

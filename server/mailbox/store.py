@@ -43,7 +43,7 @@ from server.mailbox.model import (
     StoreResult,
     View,
 )
-from server.mailbox.reading import Reading
+from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.trouble import connection
 from server.mailbox.understand import understand
 
@@ -63,6 +63,8 @@ class Store:
         self.keys = Keys(keyring)
         self.audit = Audit(edge)
         self.announcer = Announcer(pool)
+        self.reader = Reader(pool, self.audit)
+        self.opener = folders.Opener(pool)
 
     async def open(self, owner_id: int) -> Mailbox:
         """The mailbox of an owner. Raises Refused: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater."""
@@ -115,8 +117,7 @@ class Mailbox:
 
     async def opened_folder(self, name: str) -> tuple[Folder, FolderState]:
         """The folder of that name and its counters. Raises Refused(NO_SUCH_FOLDER)."""
-        async with connection(self._pool) as acquired:
-            return await folders.opened(acquired, self._key, name)
+        return await folders.opened(self._store.opener, self._key, name)
 
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         """Raises Refused: FOLDER_EXISTS, BAD_FOLDER_NAME, LIMIT_REACHED."""
@@ -250,12 +251,14 @@ class Mailbox:
     def reading(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> Reading:
         """A reading of these contents, to be given to `summaries` or `body`, whose first answer tells it in the trail
         before anything is seen. `actor` is an address."""
-        return Reading(self._store.audit, self.owner_id, actor, content_ids, purpose)
+        return Reading(self.owner_id, actor, content_ids, purpose)
 
     async def summaries(self, content_ids: Sequence[bytes], reading: Reading | None = None) -> dict[bytes, Summary]:
         """The summaries of those contents, one query for all; one that does not open is left out and logged."""
-        async with connection(self._pool) as acquired:
-            return await content.summaries(acquired, self._key, content_ids, self._store.edge.salts, reading)
+        rows = await self._store.reader.read(Wanted(self.owner_id, content_ids, reading=reading))
+        found, fresh = content.opened(self._key, rows, self._store.edge.salts)
+        await self._rewrap(fresh)
+        return found
 
     async def body(
         self, content_id: bytes, start: int = 0, end: int | None = None, reading: Reading | None = None
@@ -264,13 +267,20 @@ class Mailbox:
 
         Raises Refused(NO_SUCH_MESSAGE), Refused(CONTENT_DAMAGED).
         """
-        async with connection(self._pool) as acquired:
-            return await content.body(acquired, self._key, content_id, start, end, self._store.edge.salts, reading)
+        salts = self._store.edge.salts
+        plain, sealed = await content.body(self._store.reader, self._key, content_id, start, end, salts, reading)
+        if sealed is not None:
+            await self._rewrap([(content_id, sealed)])
+        return plain
+
+    async def _rewrap(self, fresh: Sequence[tuple[bytes, bytes]]) -> None:
+        if fresh:
+            async with connection(self._pool) as acquired:
+                await content.rewrap(acquired, self._key, fresh)
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""
-        async with connection(self._pool) as acquired:
-            await self.reading(actor, content_ids, purpose).tell(acquired)
+        await self._store.reader.tell(self.reading(actor, content_ids, purpose))
 
     async def _prepare(self, data: bytes, now: datetime) -> content.Prepared:
         anchors, salts = self._store.anchors, self._store.edge.salts
