@@ -1,4 +1,7 @@
-"""`make bench`: runs the benchmarks named (all by default); each prints one JSON line a measure."""
+"""`make bench`: runs the benchmarks named (all by default); each prints one JSON line a measure.
+
+`BENCH=imap:20000` gives a benchmark its size.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ NAMES = sorted(file.stem.removeprefix("bench_") for file in Path(__file__).paren
 
 
 def main() -> None:
-    for name in sys.argv[1:] or NAMES:
+    for argument in sys.argv[1:] or NAMES:
+        name, _, size = argument.partition(":")
         if name not in NAMES:
             sys.exit(f"No benchmark is called {name}; there are: {', '.join(NAMES)}")
-        importlib.import_module(f"tests.bench.bench_{name}").main()
+        run = importlib.import_module(f"tests.bench.bench_{name}").main
+        run(int(size)) if size else run()
 
 
 main()

@@ -8,7 +8,8 @@ import sys
 
 import uvloop
 
-from tests.bench.generator import deliver, poll
+from tests.bench.generator import deliver
+from tests.bench.reader import poll
 from tests.bench.sides import SIZES, ours, peer
 
 MESSAGES = {3_000: 2_000, 150_000: 500}
@@ -27,7 +28,7 @@ def main() -> None:
                         _tell("deliver", _run(deliver(side, size, MESSAGES[size], CONNECTIONS, mailboxes)))
         for turn in range(ROUNDS):
             for side in sides if turn % 2 == 0 else sides[::-1]:
-                _tell("poll", _run(poll(side, POLL_SECONDS, len(side.users))))
+                _tell("poll", poll(side, POLL_SECONDS, len(side.users)))
 
 
 def _run(work):  # type: ignore[no-untyped-def]
