@@ -36,6 +36,7 @@ ADDRESS = 254  # RFC 5321 §4.5.3.1.3 less the brackets
 
 # IMAP.
 IMAP_LINE = 64 * KIB  # RFC 2683 §3.2.1.5 says 8,000 is enough; UID sets of real clients are longer
+IMAP_LINE_BEFORE_LOGIN = 16 * KIB  # a bearer token with its base64
 IMAP_LITERAL_BEFORE_LOGIN = 4 * KIB  # a name and a password
 IMAP_NESTING = 32  # parentheses in SEARCH or FETCH
 IMAP_BAD_COMMANDS = 20
@@ -45,7 +46,7 @@ IMAP_NOTIFY_NAMES = 200  # … names in a group …
 IMAP_NOTIFY_FOLDERS = 300  # … and folders that a session may have watched
 IMAP_PROGRESS_SECONDS = 10  # RFC 9585 §3: how often a client that waits hears that something is being done
 IMAP_IDLE_SECONDS = 1_860  # RFC 9051 §5.4: autologout not before 30 minutes
-IMAP_LOGIN_SECONDS = 60  # a stranger who does not sign in frees the slot
+IMAP_LOGIN_SECONDS = 60  # a stranger who does not sign in frees the slot, whatever they send
 IMAP_SEND_SECONDS = 120  # a reader that takes nothing for so long is gone
 IMAP_LITERAL = 64 * KIB  # an argument sent as a literal; only APPEND may send more
 IMAP_LITERALS = 32  # literals in one command: a SEARCH may quote many words, nothing needs hundreds

@@ -73,7 +73,8 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable: asyncio.Event | None = None  # set when the client took enough; None while nothing is held up
         self._deadline: asyncio.TimerHandle | None = None
-        self._heard = clock.monotonic()
+        self._heard = self._began = clock.monotonic()  # last octets; when it was last known who speaks, or not
+        self._stranger = True
         self._farewell = ""
 
     # --- asyncio.Protocol -------------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self._task = None
+            self._know()
             if dialogue.closed or self._transport.is_closing():
                 dialogue.close()
                 self._transport.close()
@@ -218,10 +220,20 @@ class Connection(asyncio.Protocol):
         self._watch()
 
     # --- deadlines --------------------------------------------------------------------------------------------
+    def _know(self) -> None:
+        """Who signed in or out has another deadline."""
+        stranger = self._session.state is State.NOT_AUTHENTICATED
+        if stranger is not self._stranger:
+            self._stranger, self._began = stranger, clock.monotonic()
+            if self._deadline is not None and stranger:
+                self._deadline.cancel()
+                self._watch()
+
     def _watch(self) -> None:
         """One timer, looked at again when it rings: cheaper than one set anew with each command."""
-        patience = IMAP_LOGIN_SECONDS if self._session.state is State.NOT_AUTHENTICATED else IMAP_IDLE_SECONDS
-        left = self._heard + patience - clock.monotonic()
+        # A stranger has so long in all; who trickles octets gains nothing.
+        ends = self._began + IMAP_LOGIN_SECONDS if self._stranger else self._heard + IMAP_IDLE_SECONDS
+        left = ends - clock.monotonic()
         if self._session.over:
             self._start()  # the dialogue says so and closes
         if left > 0 or self._task is not None:

@@ -17,6 +17,8 @@ from typing import Any
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused
 from server.base.limits import (
     IMAP_BAD_COMMANDS,
+    IMAP_LINE,
+    IMAP_LINE_BEFORE_LOGIN,
     IMAP_LITERAL,
     IMAP_LITERAL_BEFORE_LOGIN,
     IMAP_PASSED_OVER,
@@ -112,13 +114,15 @@ class Dialogue:
         if self.session.over:
             self.say_bye("This sign-in has ended; connect and sign in again")
             return False
+        stranger = self.session.state is State.NOT_AUTHENTICATED
+        self._reader.longest_line = IMAP_LINE_BEFORE_LOGIN if stranger else IMAP_LINE
+        self._reader.passes_over = 0 if stranger else IMAP_PASSED_OVER
         if self.mode is not Mode.COMMAND:
             line = self._reader.next_line()
             if line is None:
                 return self._inflate()
             await (self._too_long(line) if isinstance(line, LineTooLong) else self._answer(line))
             return True
-        self._reader.passes_over = 0 if self.session.state is State.NOT_AUTHENTICATED else IMAP_PASSED_OVER
         event = self._reader.next_frame()
         match event:
             case None:

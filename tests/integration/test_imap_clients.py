@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import imaplib
 import re
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock
+from server.imap import connection
 from tests.imap_edge import NAME, Access, Client, access
 from tests.programs import need
 from tests.store_world import DOCTOR, PHARMACY, World, message
@@ -366,3 +368,19 @@ async def test_notify_tells_of_other_mailboxes_and_of_their_list(world: World, i
     assert await in_thread(listening.readline) == b'* LIST (\\NonExistent) "/" Dossiers\r\n'
     for client in (listening, other):
         await in_thread(client.logout)
+
+
+async def test_a_stranger_who_trickles_octets_frees_the_slot(imap: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "IMAP_LOGIN_SECONDS", 0.5)
+
+    def trickle() -> bytes:
+        heard = b""
+        with socket.create_connection(("127.0.0.1", imap.port), 20) as raw:
+            raw.settimeout(0.05)
+            while not heard.endswith(b"idle for too long\r\n"):
+                with contextlib.suppress(TimeoutError):
+                    heard += raw.recv(1_000)
+                raw.sendall(b"x")
+        return heard
+
+    assert b"BYE" in await in_thread(trickle)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from server.base.limits import IMAP_LINE, IMAP_LITERALS
+from server.base.limits import IMAP_LINE_BEFORE_LOGIN, IMAP_LITERALS
 
 # RFC 9051 §9: literal = "{" number64 ["+"] "}" CRLF *CHAR8 ; literal8 = "~{" number64 ["+"] "}" CRLF *OCTET
 _LITERAL = re.compile(rb"\{([0-9]{1,19})(\+?)\}\Z")
@@ -61,7 +61,7 @@ class LiteralRefused:
 
 @dataclass(frozen=True, slots=True)
 class LineTooLong:
-    """The line has no end within IMAP_LINE: nothing after it can be trusted to be a command."""
+    """The line has no end within the longest allowed: nothing after it can be trusted to be a command."""
 
     text: bytes
 
@@ -82,6 +82,7 @@ class Reader:
         self._literals: list[bytes] = []
         self._need: int | None = None  # octets of the literal being read
         self._fault = ""
+        self.longest_line = IMAP_LINE_BEFORE_LOGIN
         self.passes_over = 0  # octets of a refused literal that are worth waiting for
         self._refused: LiteralRefused | None = None  # to be told when the rest of its command has passed
         self._skip = 0
@@ -125,8 +126,8 @@ class Reader:
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._buffer)
-            return LineTooLong(bytes(self._text)) if len(self._buffer) > IMAP_LINE else None
-        if end > IMAP_LINE:
+            return LineTooLong(bytes(self._text)) if len(self._buffer) > self.longest_line else None
+        if end > self.longest_line:
             return LineTooLong(bytes(self._text))
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -151,7 +152,7 @@ class Reader:
                 line, self._fault = _FORBIDDEN.sub(b"?", line[:-1]), "A line must end with CR and LF"
             elif _FORBIDDEN.search(line):
                 line, self._fault = _FORBIDDEN.sub(b"?", line), "NUL or bare CR in a command"
-            if len(self._text) + len(line) > IMAP_LINE:
+            if len(self._text) + len(line) > self.longest_line:
                 return LineTooLong(bytes(self._text))
             announced = _LITERAL.search(line)
             if announced is None:

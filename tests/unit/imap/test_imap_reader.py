@@ -17,7 +17,7 @@ def events(data: bytes, pieces: int = 0, limit: int = 1_000, passes_over: int = 
         return Admission.ACCEPT if taken + size <= limit else Admission.TOO_BIG
 
     reader = Reader(admit)
-    reader.passes_over = passes_over
+    reader.longest_line, reader.passes_over = IMAP_LINE, passes_over
     told: list[Event] = []
     step = pieces or max(len(data), 1)
     for start in range(0, len(data), step):
