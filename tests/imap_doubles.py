@@ -17,7 +17,7 @@ from server.base.errors import Reason, Refused
 from server.identity import sasl
 from server.identity.model import Delegate, Principal, Rights
 from server.imap.budget import Budget
-from server.imap.deflate import Deflater
+from server.imap.deflate import deflated
 from server.imap.dialogue import Dialogue
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.session import Services, Session
@@ -349,7 +349,7 @@ class Wire:
         self._pieces = pieces
         self._out = bytearray()
         self._woken = False
-        self._deflater: Deflater | None = None  # the server's; the other two are the client's
+        self._compressed = False
         self._deflates = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         self._inflates = zlib.decompressobj(-zlib.MAX_WBITS)
         self.session = Session(backend.services, self, "192.0.2.1", secure)
@@ -358,8 +358,8 @@ class Wire:
         self.dialogue.greet()
 
     def write(self, data: bytes) -> None:
-        if self._deflater is not None:
-            data = self._inflates.decompress(self._deflater.pack(data))
+        if self._compressed:
+            data = self._inflates.decompress(deflated(data))
         self._out += data
 
     def flush(self) -> None:
@@ -367,7 +367,7 @@ class Wire:
 
     def deflate(self) -> None:
         """From here on a stream under deflate lies between client and server; tests see what is in it."""
-        self._deflater = Deflater()
+        self._compressed = True
 
     async def drain(self) -> None:
         await asyncio.sleep(0)
@@ -377,7 +377,7 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Hand octets over as a socket would, and let the dialogue answer."""
-        if self._deflater is not None:
+        if self._compressed:
             data = self._deflates.compress(data) + self._deflates.flush(zlib.Z_SYNC_FLUSH)
         step = self._pieces or max(len(data), 1)
         for start in range(0, len(data), step):

@@ -24,7 +24,7 @@ from server.base.limits import (
 from server.base.metrics import SESSIONS
 from server.base.tls import verified_path
 from server.base.tls_stream import TlsStream
-from server.imap.deflate import Deflater
+from server.imap.deflate import deflated
 from server.imap.dialogue import Dialogue
 from server.imap.responses import Desynchronised
 from server.imap.session import Services, Session, State
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._known = known
         self._loop = asyncio.get_running_loop()
         self._out = bytearray()
-        self._deflater: Deflater | None = None
+        self._compressed = False
         self._task: asyncio.Task[None] | None = None
         self._pushed = False
         self._reading = True
@@ -152,12 +152,12 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         if self._out and not self._transport.is_closing():
             data = bytes(self._out)
-            self._transport.write(self._deflater.pack(data) if self._deflater else data)
+            self._transport.write(deflated(data) if self._compressed else data)
         self._out.clear()
 
     def deflate(self) -> None:
         self.flush()
-        self._deflater = Deflater()
+        self._compressed = True
 
     # --- work -------------------------------------------------------------------------------------------------
     def _wake(self) -> None:

@@ -2,8 +2,8 @@
 
 What comes is inflated only as far as it is used: a line octet by octet of the input (so that what stands before a fault
 is found however the input was cut), a literal in pieces of IMAP_INFLATE; a small input never becomes a large one in
-memory. What goes is flushed with its dictionary thrown away (Z_FULL_FLUSH): an answer never tells by its length whether
-it repeats an earlier one (CRIME, BREACH); within one answer it may.
+memory. What goes is compressed with a dictionary of its own each time: an answer never tells by its length whether it
+repeats an earlier one (CRIME, BREACH; within one answer it may), and a connection that idles keeps no compressor.
 """
 
 from __future__ import annotations
@@ -57,12 +57,8 @@ class Inflater:
         return piece
 
 
-class Deflater:
-    """What the server sends."""
-
-    def __init__(self) -> None:
-        # Level 1: the bytes are mostly text once, and the processor is shared.
-        self._stream = zlib.compressobj(1, zlib.DEFLATED, _RAW)
-
-    def pack(self, data: bytes) -> bytes:
-        return self._stream.compress(data) + self._stream.flush(zlib.Z_FULL_FLUSH)
+def deflated(data: bytes) -> bytes:
+    """The next piece of what the server sends: a flush ends on an octet, and nothing looks back past it."""
+    # Level 1: the bytes are mostly text once, and the processor is shared.
+    stream = zlib.compressobj(1, zlib.DEFLATED, _RAW)
+    return stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
