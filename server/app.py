@@ -52,6 +52,7 @@ class Context:
     edge: EdgeKeys | None = None
     keyring: Keyring | None = None
     anchors: TrustAnchors | None = None
+    timestamp_anchors: TrustAnchors | None = None
     queue_secret: QueueSecret | None = None
 
     @property

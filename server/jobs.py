@@ -20,9 +20,12 @@ from server.identity.sessions.sessions import Sessions
 from server.mailbox.maintenance import Rewrapper, collect_content, fill_key_pool
 from server.mailbox.store import Store
 from server.record.intake import Intake
+from server.record.prescriptions import forget_prescriptions
+from server.record.signatures import Signatures
 from server.transport.alarms import Alarms
 from server.transport.local_queue import LocalQueue
 from server.transport.retention import trim
+from server.trust.follow import POLL_SECONDS, Follower
 
 FAILURE_SECONDS: Final = 5.0  # a task that failed waits this long at least: what it needs may be away
 
@@ -73,19 +76,24 @@ class Jobs:
 
 
 def tasks(context: Context) -> list[Task]:
-    """All tasks of the product. Raises ValueError without keyring or edge keys."""
+    """All tasks of the product. Raises ValueError without keyring, edge keys or anchors."""
     pool, edge, keyring = context.pool, context.edge, context.keyring
-    if edge is None or keyring is None:
-        raise ValueError("jobs need the keyring and the edge keys")
+    anchors, stampers = context.anchors, context.timestamp_anchors
+    if edge is None or keyring is None or anchors is None or stampers is None:
+        raise ValueError("jobs need the keyring, the edge keys and trust anchors")
     store = Store(pool, edge, keyring)
+    signatures = Signatures(pool, anchors, stampers)
+    trust = Follower(pool, context.settings.trust, anchors, context.log)  # what is revoked, for the verdicts
     return [
+        Task("trust", POLL_SECONDS, trust.look),
         Task("deliver", 1.0, LocalQueue(pool, edge, keyring, context.settings).deliver),
-        Task("file", 1.0, Intake(store, context.log).some),
+        Task("file", 1.0, Intake(store, signatures, context.log).some),
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),
         Task("forget", 300.0, partial(trim, pool)),
+        Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),
     ]
 

@@ -54,6 +54,7 @@ READERS: Final = frozenset({"imap", "web", "jobs"})  # hold the keyring: they op
 WRITERS: Final = (
     frozenset({"relay", "submission", "sender"}) | READERS
 )  # hold the edge keys: they know addresses and can seal
+JUDGES: Final = frozenset({"web", "jobs"})  # judge signed documents
 DRAIN_SECONDS: Final = 20.0  # sessions end what they do: longer than the longest statement, shorter than an init's kill
 CANNOT_START: Final = 78  # sysexits.h EX_CONFIG: starting again would not help
 # Long-lived objects are frozen; what is left are short-lived ones, mostly without cycles: look at them rarely.
@@ -72,6 +73,7 @@ class Prepared:
     edge: EdgeKeys | None
     keyring: Keyring | None
     anchors: TrustAnchors | None
+    timestamp_anchors: TrustAnchors | None
     queue_secret: QueueSecret | None
 
 
@@ -91,6 +93,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(keys) if role in READERS else None,
         anchors=TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors]),
+        timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors) if role in JUDGES else None,
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
@@ -169,6 +172,7 @@ async def _start(
         edge=prepared.edge,
         keyring=prepared.keyring,
         anchors=prepared.anchors,
+        timestamp_anchors=prepared.timestamp_anchors,
         queue_secret=prepared.queue_secret,
     )
     indicators = Indicators(database) if prepared.edge is not None else None

@@ -22,6 +22,7 @@ from server.mailbox.model import INBOX_ID, NewMailbox, OwnerKind
 from server.mailbox.routes import routes
 from server.mailbox.store import Mailbox, Store
 from server.record.intake import Intake
+from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.envelope import Envelope, Recipient, Source, SourceKind
 
@@ -65,9 +66,12 @@ class World:
     async def mailbox(self, address: str) -> Mailbox:
         return await self.store.open(self.owners[address])
 
-    def intake(self) -> Intake:
-        """The intake of the record, with the rights of the jobs."""
-        return Intake(Store(self.jobs_pool, self.edge, self.keyring), log.configure("jobs"))
+    def intake(self, anchors: TrustAnchors | None = None) -> Intake:
+        """The intake of the record, with the rights of the jobs; documents are judged by `anchors`."""
+        anchors = anchors or self.store.anchors
+        assert anchors is not None
+        signatures = Signatures(self.jobs_pool, anchors, anchors)
+        return Intake(Store(self.jobs_pool, self.edge, self.keyring), signatures, log.configure("jobs"))
 
     async def texts(self, address: str, folder_id: int = INBOX_ID) -> list[bytes]:
         """The bodies in a folder, whole."""

@@ -70,6 +70,7 @@ async def site(world: World, place: Path, **changes: object) -> AsyncIterator[Si
         edge=world.edge,
         keyring=world.keyring,
         anchors=TrustAnchors.load([place / "pki" / "root.pem"]),
+        timestamp_anchors=TrustAnchors.load([place / "pki" / "root.pem"]),
     )
     running = await serve(context, Sockets({"web": bound}))
     try:
@@ -101,4 +102,4 @@ async def deliver(world: World, site: Site, data: bytes, *recipients: str) -> No
     content = await policy.content(doctor, DOCTOR, envelope.recipients, data)
     await acceptor.accept(replace(envelope, received_at=clock.now(), turn=content.turn), data)
     await acceptor.close()
-    await world.intake().some()
+    await world.intake(TrustAnchors.load([site.root])).some()

@@ -73,12 +73,13 @@ def _judge(
         holder = certificate(one.certificate)
         draft = replace(draft, signer=holder.signer, level=Level.B)
         _check_signature(one, holder)
-        stamped = one.stamp is not None and _trusted(one.stamp, others, proofs, stampers, now)
+        sources = (anchors.revocations, proofs)
+        stamped = one.stamp is not None and _trusted(one.stamp, others, sources, stampers, now)
         moment = one.stamp.time if one.stamp is not None and stamped else now
         if stamped:
             draft = replace(draft, level=Level.T, time=moment)
         path = _check_trust(holder, others, anchors, moment)
-        good = _check_revocation(path, (anchors.revocations, proofs), moment, now)
+        good = _check_revocation(path, sources, moment, now)
     except Malformed:
         return draft
     except _Settled as settled:
@@ -135,7 +136,9 @@ def _may_sign(holder: x509.Certificate) -> bool:
     return constraints is None or not constraints.ca
 
 
-def _trusted(stamp: Stamp, others: Sequence[bytes], proofs: Revocations, stampers: TrustAnchors, now: datetime) -> bool:
+def _trusted(
+    stamp: Stamp, others: Sequence[bytes], sources: Sequence[Revocations], stampers: TrustAnchors, now: datetime
+) -> bool:
     """Whether a time stamp proves its time to us: it holds, and its authority may stamp, is known, and not revoked."""
     if not stamp.holds or stamp.time > now + CLOCK_LEEWAY:
         return False
@@ -148,9 +151,7 @@ def _trusted(stamp: Stamp, others: Sequence[bytes], proofs: Revocations, stamper
     if usage is None or set(usage) != {ExtendedKeyUsageOID.TIME_STAMPING}:
         return False
     path = stampers.path(authority.x509, authority.der, _without(others, authority.der), stamp.time)
-    return bool(path) and not any(
-        known.judge(path, now).status is Standing.REVOKED for known in (stampers.revocations, proofs)
-    )
+    return bool(path) and all(known.judge(path, now).status is not Standing.REVOKED for known in sources)
 
 
 def _check_trust(

@@ -33,6 +33,7 @@ DIGEST: Final = "sha256"
 REQUEST_TYPE: Final = "application/timestamp-query"  # RFC 3161 §3.4
 STAMP_BYTES: Final = 64 * 1024  # of an answer: a token with its certificates takes 5 KB
 
+Signer = signers.Signer
 # Sends a time-stamp request (DER) to an authority and gives its answer.
 Post = Callable[[bytes], Awaitable[bytes]]
 
@@ -66,14 +67,14 @@ class Material:
     ocsps: Sequence[bytes] = field(default=(), repr=False)
 
 
-def file_signer(signer: Issued, chain: Sequence[x509.Certificate] = ()) -> signers.Signer:
+def file_signer(signer: Issued, chain: Sequence[x509.Certificate] = ()) -> Signer:
     """A signer whose key was read from a file; `chain` are intermediates to send along."""
     key = signer.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return signers.SimpleSigner(_asn1(signer.certificate), keys.PrivateKeyInfo.load(key), _store(chain))
 
 
 async def sign(
-    pdf: bytes, signer: signers.Signer, level: Level, *, post: Post | None = None, material: Material | None = None
+    pdf: bytes, signer: Signer, level: Level, *, post: Post | None = None, material: Material | None = None
 ) -> bytes:
     """The document with one more signature, as an incremental update of it.
 

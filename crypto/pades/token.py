@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pkcs11.exceptions import PKCS11Error
 from pyhanko.config.pkcs11 import TokenCriteria
-from pyhanko.sign import signers
 from pyhanko.sign.pkcs11 import PKCS11Signer, open_pkcs11_session
 
 from crypto.errors import CryptoError
+from crypto.pades.sign import Signer
 
 
 @contextlib.contextmanager
-def token_signer(module: Path, token: str, pin: str, label: str) -> Iterator[signers.Signer]:
+def token_signer(module: Path, token: str, pin: str, label: str) -> Iterator[Signer]:
     """A signer whose key is in the PKCS#11 token of that name, with its certificate under the same label.
 
     `module` is the token's library. Raises CryptoError: no such token, key or certificate, or a wrong PIN.

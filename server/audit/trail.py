@@ -142,6 +142,38 @@ class Audit:
         detail = {"contents": [content_id.hex()], "count": count}
         await self._write(connection, ACTS, "documents-filed", owner_id, "jobs", detail)
 
+    async def prescription_made(self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str) -> None:
+        """A prescription was signed and kept; `owner_id` prescribed it."""
+        await self._write(connection, ACTS, "prescription-made", owner_id, actor, {"actor": actor, "number": number})
+
+    async def prescription_read(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str, *, by_code: bool
+    ) -> None:
+        """Somebody who holds its paper is about to see it; `by_code`: not signed in, `actor` is where they ask from."""
+        detail = {"actor": actor, "number": number, "by_code": by_code}
+        await self._write(connection, ACTS, "prescription-read", owner_id, actor, detail)
+
+    async def prescription_refused(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str
+    ) -> None:
+        """Somebody gave a wrong code for it; `actor` is where they asked from."""
+        detail = {"actor": actor, "number": number}
+        await self._write(connection, ACTS, "prescription-refused", owner_id, actor, detail)
+
+    async def prescription_dispensed(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str
+    ) -> None:
+        """A professional said that it was dispensed: from now on its code opens nothing."""
+        detail = {"actor": actor, "number": number}
+        await self._write(connection, ACTS, "prescription-dispensed", owner_id, actor, detail)
+
+    async def prescription_withdrawn(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str
+    ) -> None:
+        """A prescription was withdrawn: whoever opens it is told."""
+        detail = {"actor": actor, "number": number}
+        await self._write(connection, ACTS, "prescription-withdrawn", owner_id, actor, detail)
+
     async def trail_searched(self, connection: asyncpg.Connection, actor: str, wanted: str, shown: str) -> None:
         """An operator looked into the trail; `shown`: pseudonyms or addresses."""
         await self._write(

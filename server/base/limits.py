@@ -113,6 +113,8 @@ SESSIONS_PER_OWNER = 50  # the oldest ends when one more begins
 # Record.
 DOCUMENT_BYTES = 64 * MIB
 DOCUMENTS_PER_MESSAGE = 100
+DOCUMENTS_JUDGED = 10  # of a message, for their signatures: a hostile one may take 10 s of CPU
+PRESCRIPTION_BYTES = 5 * MIB  # a page or two; it is opened and shown whole
 INTAKE_MESSAGES = 20  # taken in one step: with the largest documents they are done long before the lease ends
 INTAKE_LEASE_SECONDS = 120  # a worker that died held them this long at most
 INTAKE_ATTEMPTS = 5  # a message that failed so often is marked, for a person to look at

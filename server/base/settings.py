@@ -190,6 +190,24 @@ class Trust(Section):
             raise ValueError("white_list needs signer_name and signer_unit: CN and OU of who signs it")
 
 
+class Prescription(Section):
+    """Signed prescriptions and what they print."""
+
+    url: str = Field(default="", description="what the QR code begins with; https://<web.name or domain> when empty")
+    days: int = Field(default=365, ge=1, le=3_650, description="how long the QR code leads to it")
+    timestamp_url: str = Field(default="", description="a time-stamp authority (RFC 3161), http://… or https://…")
+    timestamp_anchors: list[Path] = Field(
+        default=[], description="PEM files of the roots of time-stamp authorities, beside trust.anchors"
+    )
+
+    @field_validator("url", "timestamp_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError('"https://…"')
+        return value.rstrip("/")
+
+
 class Fetcher(Section):
     """What keeps the white list and the revocation lists fresh."""
 
@@ -252,6 +270,7 @@ class Settings(BaseModel):
     keys: Keys = Keys()
     trust: Trust = Trust()
     transport: Transport = Transport()
+    prescription: Prescription = Prescription()
     alarms: Alarms = Alarms()
     identity: Identity = Identity()
 
@@ -272,6 +291,16 @@ class Settings(BaseModel):
     def model_post_init(self, context: Any) -> None:
         if not self.patient_domain:
             object.__setattr__(self, "patient_domain", f"patient.{self.domain}")
+
+    @property
+    def prescription_url(self) -> str:
+        """Where the pages of prescriptions are."""
+        return self.prescription.url or f"https://{self.web.name or self.domain}"
+
+    @property
+    def timestamp_anchors(self) -> list[Path]:
+        """The roots of time-stamp authorities."""
+        return [self.path(anchor) for anchor in (*self.trust.anchors, *self.prescription.timestamp_anchors)]
 
     @property
     def patient_domains(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from server.cli import (
     mailbox,
     message,
     operate,
+    prescription,
     private_space,
     queue,
     rights,
@@ -58,6 +59,7 @@ app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(message.app, name="message")
 app.add_typer(identity.app, name="identity")
 app.add_typer(queue.app, name="queue")
+app.add_typer(prescription.app, name="prescription")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")
 private_space.register(trust.app)

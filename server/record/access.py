@@ -8,6 +8,7 @@ access: R.1111-46 CSP) will be rows here; until there are any, nobody but its pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from server.base.errors import Reason, Refused
@@ -34,6 +35,10 @@ class Rule(StrEnum):
     OWN_RECORD = "own-record"
     NO_RECORD = "no-record"  # only a patient has a health record
     NOT_THEIRS = "not-theirs"
+    OWN_PRESCRIPTION = "own-prescription"  # theirs: it was prescribed to them, or by them
+    PAPER = "paper"  # a professional who was shown the paper
+    PAPER_AND_CODE = "paper-and-code"  # anybody who holds it, until it was dispensed
+    DISPENSED = "dispensed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,21 @@ def decide(actor: Party, act: Act, owner: Party) -> Decision:
     if actor.owner_id == owner.owner_id:
         return Decision(True, Rule.OWN_RECORD)
     return Decision(False, Rule.NOT_THEIRS)
+
+
+def opens_prescription(
+    actor: Party | None, owner_id: int, patient_id: int | None, dispensed_at: datetime | None
+) -> Decision:
+    """May `actor` see a prescription whose paper they hold? None: somebody who gave its code."""
+    if actor is None:
+        return Decision(dispensed_at is None, Rule.PAPER_AND_CODE if dispensed_at is None else Rule.DISPENSED)
+    if actor.kind is OwnerKind.PATIENT:
+        own = actor.owner_id == patient_id
+        return Decision(own, Rule.OWN_PRESCRIPTION if own else Rule.NOT_THEIRS)
+    return Decision(True, Rule.OWN_PRESCRIPTION if actor.owner_id == owner_id else Rule.PAPER)
+
+
+def dispenses(actor: Party | None, owner_id: int) -> Decision:
+    """May `actor` say that a prescription was dispensed, whose paper they hold?"""
+    allowed = actor is not None and actor.kind is not OwnerKind.PATIENT and actor.owner_id != owner_id
+    return Decision(allowed, Rule.PAPER if allowed else Rule.NOT_THEIRS)

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from crypto.pades.examiner import Examiner
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
 from server.base.limits import (
-    DOCUMENT_BYTES,
+    DOCUMENTS_JUDGED,
     DOCUMENTS_PER_MESSAGE,
     INTAKE_ATTEMPTS,
     INTAKE_LEASE_SECONDS,
@@ -28,37 +30,35 @@ from server.base.limits import (
     INTAKE_RETRY_SECONDS,
 )
 from server.mail.addresses import normalise
-from server.mail.content import octets
-from server.mail.sections import PartRow
 from server.mail.summary import Summary
 from server.mailbox.store import Mailbox, Store
 from server.mailbox.trouble import connection
 from server.record import queries
 from server.record.model import Detail
+from server.record.parts import PDF, is_pdf, looks_like_pdf, part_bytes
+from server.record.signatures import Signatures, Verdicts
 
 LABEL = "document"  # binds the encrypted details to this use
-PDF = "application/pdf"
-_PDF_MARK = b"%PDF-"
-_PDF_MARK_WITHIN = 1024  # ISO 32000-1, Annex H, note 13: readers accept the header within the first 1,024 bytes
-_BASE64_GROWTH = 3  # an encoded body is never longer than three times its octets (quoted-printable)
 
 
 class Intake:
     """Files documents for one database, for the role jobs."""
 
-    def __init__(self, store: Store, log: Any) -> None:
+    def __init__(self, store: Store, signatures: Signatures, log: Any) -> None:
         self._store = store
+        self._signatures = signatures
         self._log = log
 
     async def some(self) -> int:
         """Look through some of the messages that wait, INTAKE_MESSAGES at most; returns how many were taken."""
         async with connection(self._store.pool) as acquired:
             rows = await acquired.fetch(queries.TAKE, INTAKE_MESSAGES, INTAKE_LEASE_SECONDS)
-        for row in rows:
-            await self._look_through(row)
+        async with Examiner() as examiner:
+            for row in rows:
+                await self._look_through(row, examiner)
         return len(rows)
 
-    async def _look_through(self, row: asyncpg.Record) -> None:
+    async def _look_through(self, row: asyncpg.Record, examiner: Examiner) -> None:
         owner_id, content_id, attempts = row["owner_id"], row["content_id"], row["attempts"]
         # More than that: the last one did not come back to say how it went.
         if attempts > INTAKE_ATTEMPTS:
@@ -69,8 +69,13 @@ class Intake:
             summary = (await mailbox.summaries([content_id])).get(content_id)
             if summary is None:
                 raise Refused(Reason.CONTENT_DAMAGED, "This message does not open.")
-            found = await self._documents(mailbox, content_id, summary, row["received_at"])
-            await self._file(mailbox, content_id, found)
+            verdicts: dict[str, list[dict[str, Any]]] = {}
+            found = []
+            async for part, data, detail in self._documents(mailbox, content_id, summary, row["received_at"]):
+                if len(verdicts) < DOCUMENTS_JUDGED:
+                    verdicts[part] = await self._signatures.judge(examiner, data)
+                found.append((mailbox.own_token(LABEL, _unique(data, detail)), detail))
+            await self._file(mailbox, content_id, found, verdicts)
         except TryLater:  # the store's trouble and no message's fault: all wait for the end of the lease
             raise
         except Exception as error:  # whatever one message does to us, the next is filed
@@ -90,12 +95,12 @@ class Intake:
 
     async def _documents(
         self, mailbox: Mailbox, content_id: bytes, summary: Summary, received_at: datetime
-    ) -> list[tuple[bytes, Detail]]:
-        """The documents of one message with their unique ids, in the order of its parts."""
-        found: list[tuple[bytes, Detail]] = []
+    ) -> AsyncIterator[tuple[str, bytes, Detail]]:
+        """The documents of one message, in the order of its parts: part, octets, what is known."""
+        count = 0
         sender = summary.from_[0] if summary.from_ else None
         for part in summary.parts:
-            if not looks_like_pdf(part) or len(found) == DOCUMENTS_PER_MESSAGE:
+            if not looks_like_pdf(part) or count == DOCUMENTS_PER_MESSAGE:
                 continue
             try:
                 data = await part_bytes(mailbox, content_id, part)
@@ -104,20 +109,25 @@ class Intake:
                 continue
             if not is_pdf(data):
                 continue
-            detail = Detail(
-                title=part.filename or summary.subject,
-                media_type=PDF,
-                size=len(data),
-                part=part.path,
-                sender=(sender.name or sender.address) if sender else "",
-                sender_address=normalise(sender.address) if sender else "",
-                received_at=received_at,
-                verdict=summary.verdict,
+            count += 1
+            yield (
+                part.path,
+                data,
+                Detail(
+                    title=part.filename or summary.subject,
+                    media_type=PDF,
+                    size=len(data),
+                    part=part.path,
+                    sender=(sender.name or sender.address) if sender else "",
+                    sender_address=normalise(sender.address) if sender else "",
+                    received_at=received_at,
+                    verdict=summary.verdict,
+                ),
             )
-            found.append((mailbox.own_token(LABEL, _unique(data, detail)), detail))
-        return found
 
-    async def _file(self, mailbox: Mailbox, content_id: bytes, found: list[tuple[bytes, Detail]]) -> None:
+    async def _file(
+        self, mailbox: Mailbox, content_id: bytes, found: list[tuple[bytes, Detail]], verdicts: Verdicts
+    ) -> None:
         ids = [secrets.token_bytes(16) for _ in found]
         details = [
             mailbox.wrap_own(LABEL, document_id, detail.to_bytes())
@@ -135,26 +145,8 @@ class Intake:
             )
             await acquired.execute(queries.SETTLE, mailbox.owner_id, content_id, "filed")
             if found:
+                await self._signatures.keep(acquired, mailbox, content_id, verdicts)
                 await self._store.audit.documents_filed(acquired, mailbox.owner_id, content_id, len(found))
-
-
-def looks_like_pdf(part: PartRow) -> bool:
-    """Whether a part says it is a PDF, by type or by name (practice software often says octet-stream)."""
-    if part.content_type == PDF:
-        return True
-    return part.content_type == "application/octet-stream" and (part.filename or "").lower().endswith(".pdf")
-
-
-def is_pdf(data: bytes) -> bool:
-    """Whether the bytes are a PDF, whatever their label says."""
-    return data.find(_PDF_MARK, 0, _PDF_MARK_WITHIN) >= 0
-
-
-async def part_bytes(mailbox: Mailbox, content_id: bytes, part: PartRow) -> bytes:
-    """A part as its sender saw it, transfer encoding undone. Raises Refused(TOO_LARGE) and as `Mailbox.body`."""
-    if part.size > _BASE64_GROWTH * DOCUMENT_BYTES:
-        raise Refused(Reason.TOO_LARGE, "The attachment is too large to be opened here.")
-    return octets(await mailbox.body(content_id, part.body_start, part.body_end), part.encoding)
 
 
 def _unique(data: bytes, detail: Detail) -> bytes:

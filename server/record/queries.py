@@ -36,3 +36,48 @@ ONE = "SELECT document_id, content_id, detail, filed_at FROM document WHERE owne
 PLACE = """
 SELECT folder_id, uid FROM message WHERE owner_id = $1 AND content_id = $2 ORDER BY folder_id, uid LIMIT 1
 """
+
+# The verdicts on documents' signatures ($3 parts of one message, $4 as they are kept): the first ones stay.
+KEEP_VERDICTS = """
+INSERT INTO document_signature (owner_id, content_id, part, verdicts, judged_at)
+SELECT $1, $2, v.part, v.verdicts, $5 FROM unnest($3::text[], $4::bytea[]) AS v (part, verdicts)
+ON CONFLICT (owner_id, content_id, part) DO NOTHING
+"""
+VERDICTS = """
+SELECT content_id, part, verdicts FROM document_signature WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
+"""
+
+# Prescriptions.
+ADD_PRESCRIPTION = """
+INSERT INTO prescription (number, owner_id, patient_id, reference, code, document, made_at, ends_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+# By what its QR code says; one that has ended is not there any more.
+PRESCRIPTION = """
+SELECT number, owner_id, patient_id, code, made_at, ends_at, tries, tried_at, dispensed_at, dispenser_id, withdrawn_at
+  FROM prescription WHERE reference = $1 AND ends_at > $2
+"""
+PRESCRIPTION_DOCUMENT = "SELECT document FROM prescription WHERE number = $1"
+# Counted before the code is looked at, so that many at the same time are many; none while too many wrong ones ($3) are
+# younger than $4.
+TRY_CODE = """
+UPDATE prescription SET tries = CASE WHEN tried_at < $4 THEN 1 ELSE tries + 1 END, tried_at = $2
+ WHERE number = $1 AND (tries < $3 OR tried_at < $4) RETURNING true
+"""
+CODE_WAS_RIGHT = "UPDATE prescription SET tries = 0, tried_at = NULL WHERE number = $1"
+# Once: two pharmacies at the same moment are one and a refusal.
+DISPENSE = """
+UPDATE prescription SET dispensed_at = $2, dispenser_id = $3
+ WHERE number = $1 AND dispensed_at IS NULL AND withdrawn_at IS NULL AND ends_at > $2 RETURNING true
+"""
+WITHDRAW = """
+UPDATE prescription SET withdrawn_at = $2 WHERE number = $1 AND dispensed_at IS NULL AND withdrawn_at IS NULL
+RETURNING owner_id
+"""
+PRESCRIPTIONS = """
+SELECT number, made_at, ends_at, dispensed_at, withdrawn_at FROM prescription WHERE owner_id = $1 ORDER BY made_at DESC
+ LIMIT $2
+"""
+FORGET_PRESCRIPTIONS = """
+DELETE FROM prescription WHERE number IN (SELECT number FROM prescription WHERE ends_at <= $1 LIMIT $2)
+"""

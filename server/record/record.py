@@ -8,8 +8,9 @@ import asyncpg
 
 from server.mailbox.store import Mailbox
 from server.record import queries
-from server.record.intake import LABEL, part_bytes
+from server.record.intake import LABEL
 from server.record.model import Detail, Document
+from server.record.parts import part_bytes
 
 LISTED = 500  # documents on the page; what one page can hold; the newest come first
 _NAME = re.compile(r"[0-9a-f]{32}")

@@ -18,13 +18,15 @@ from server.base.settings import Settings
 from server.db.pool import trouble
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
+from server.record.prescriptions import Prescriptions
 from server.record.record import Record
+from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
 from server.trust.follow import Follower
 from server.web.guard import Guard
 from server.web.language import WORDS
-from server.web.pages import attachment, home, listing, message, public, record, reply, sessions
+from server.web.pages import attachment, home, listing, message, prescription, public, record, reply, sessions
 from server.web.problems import Problem, document, is_ours, problem_of, problem_of_status, reason_of, wants_a_page
 from server.web.renderer import Renderer, language_of
 from server.web.services import Services, services
@@ -36,21 +38,25 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 async def open_services(context: Context) -> Services:
     """Open the rooms below for this worker."""
-    if context.edge is None or context.keyring is None or context.anchors is None:
+    anchors, stampers = context.anchors, context.timestamp_anchors
+    if context.edge is None or context.keyring is None or anchors is None or stampers is None:
         raise RuntimeError("the web role needs edge keys, the keyring and trust anchors")
-    acceptor = Acceptor(context.pool, context.edge, context.anchors, context.settings)
+    acceptor = Acceptor(context.pool, context.edge, anchors, context.settings)
     await acceptor.start()
-    trust = await Follower.start(context.pool, context.settings.trust, context.anchors, context.log)
+    trust = await Follower.start(context.pool, context.settings.trust, anchors, context.log)
+    audit = Audit(context.edge)
     return Services(
         settings=context.settings,
         pool=context.pool,
         edge=context.edge,
-        audit=Audit(context.edge),
+        audit=audit,
         policy=Policy(context.pool, context.edge, context.settings, trust.space),
         trust=trust,
-        store=Store(context.pool, context.edge, context.keyring, context.anchors),
+        store=Store(context.pool, context.edge, context.keyring, anchors),
         sessions=Sessions(context.pool, context.edge),
         record=Record(context.pool),
+        signatures=Signatures(context.pool, anchors, stampers),
+        prescriptions=Prescriptions(context.pool, context.edge, audit),
         acceptor=acceptor,
         renderer=Renderer(context.settings),
         log=context.log,
@@ -62,7 +68,7 @@ def application(opened: Services) -> ASGIApp:
     # No generated documentation: it would bring scripts from elsewhere, and this is no public API.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
-    for page in (public, home, listing, message, attachment, reply, record, sessions):
+    for page in (public, home, listing, message, attachment, reply, record, prescription, sessions):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))
     app.add_exception_handler(HTTPException, _refused_by_framework)

@@ -13,7 +13,9 @@ from server.audit.trail import Audit
 from server.base.settings import Settings
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
+from server.record.prescriptions import Prescriptions
 from server.record.record import Record
+from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
 from server.trust.follow import Follower
@@ -33,6 +35,8 @@ class Services:
     store: Store
     sessions: Sessions
     record: Record
+    signatures: Signatures
+    prescriptions: Prescriptions
     acceptor: Acceptor
     renderer: Renderer
     log: Any

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from crypto.errors import CryptoError
-from crypto.smime.verdict import UNSIGNED, Difference, Doubt, Status, SubReason, Verdict
+from crypto.smime.verdict import UNSIGNED, Difference, Doubt, Signer, Status, SubReason, Verdict
 from server.web.language import Words
 from server.web.plain_text import clean_line
 
@@ -116,24 +116,25 @@ def say_verdict(stored: Mapping[str, Any], words: Words) -> Said:
         verdict = Verdict.from_json(stored) if stored else UNSIGNED
     except CryptoError:
         verdict = Verdict(Status.INDETERMINATE, SubReason.UNKNOWN_ALGORITHM)
-    signer = None
-    if verdict.signer is not None:
-        given = verdict.signer
-        numbers = (("RPPS", given.rpps), ("FINESS", given.finess), ("SIRET", given.siret))
-        identifier = next((f"{kind} {number}" for kind, number in numbers if number), "")
-        signer = SaidSigner(
-            clean_line(given.name), clean_line(given.organisation), clean_line(identifier), given.addresses
-        )
     return Said(
         verdict.status.value,
         words.say(TITLES[verdict.status]),
         words.say(SENTENCES[verdict.reason]),
-        signer,
+        say_signer(verdict.signer),
         verdict.signing_time,
         words.say(COVERAGE[bool(verdict.headers)]) if verdict.status is Status.PASSED else "",
         tuple(words.say(DIFFERENCES[one]) for one in verdict.differences)
         + tuple(words.say(DOUBTS[doubt]) for doubt in verdict.doubts),
     )
+
+
+def say_signer(given: Signer | None) -> SaidSigner | None:
+    """Who a certificate names, fit for a page."""
+    if given is None:
+        return None
+    numbers = (("RPPS", given.rpps), ("FINESS", given.finess), ("SIRET", given.siret))
+    identifier = next((f"{kind} {number}" for kind, number in numbers if number), "")
+    return SaidSigner(clean_line(given.name), clean_line(given.organisation), clean_line(identifier), given.addresses)
 
 
 def say_kind(media_type: str, words: Words) -> str:

@@ -16,7 +16,7 @@ from server.base.errors import Reason, Refused
 from server.base.limits import WEB_INLINE_BYTES
 from server.mail.sections import PartRow
 from server.record.access import Act
-from server.record.intake import is_pdf, looks_like_pdf, part_bytes
+from server.record.parts import PDF, is_pdf, looks_like_pdf, part_bytes
 from server.web.pages.place import find
 from server.web.parts import attachments, name_of
 from server.web.renderer import words_of
@@ -24,7 +24,6 @@ from server.web.visitor import Visitor, signed_in
 
 router = APIRouter()
 
-PDF = "application/pdf"
 # What a browser may show, and the bytes that it must begin with. No SVG, no HTML, no XML: they can hold script.
 _IMAGES = {"image/jpeg": (b"\xff\xd8\xff",), "image/png": (b"\x89PNG\r\n\x1a\n",), "image/gif": (b"GIF87a", b"GIF89a")}
 DOWNLOAD = "application/octet-stream"

@@ -15,6 +15,7 @@ from server.mailbox.model import Flag
 from server.mailbox.store import Mailbox as Opened
 from server.record.access import Act
 from server.transport.heading import takes_no_answer
+from server.web.document_wording import SaidDocument, say_document
 from server.web.pages.attachment import opens_here
 from server.web.pages.place import find
 from server.web.parts import attachments, bodies, decoded_size, name_of
@@ -39,13 +40,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One line of the list of attachments; `opens`: the browser may show it itself."""
+    """One line of the list of attachments; `opens`: the browser may show it itself; a verdict for each signature."""
 
     path: str
     name: str
     kind: str
     size: int
     opens: bool
+    verdicts: list[SaidDocument]
 
 
 @router.get("/messages/{folder_id}/{uid}")
@@ -58,6 +60,7 @@ async def message(
     mailbox = visitor.mailbox
     await mailbox.content_read(visitor.identity.address, [row.content_id], "web message")
     shown = await text_of(mailbox, row.content_id, summary)
+    signatures = await services(request).signatures.of_message(mailbox, row.content_id, summary)
     if not row.flags & Flag.SEEN:
         await mailbox.store(folder_id, [uid], "add", Flag.SEEN)
     words = words_of(request)
@@ -87,6 +90,7 @@ async def message(
                 say_kind(part.content_type, words),
                 decoded_size(part),
                 opens_here(part),
+                [say_document(verdict, words) for verdict in signatures.get(part.path, [])],
             )
             for part in attachments(summary)
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
@@ -11,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from server.base.errors import Reason, Refused
 from server.record.access import Act
 from server.record.model import Document
+from server.web.document_wording import SaidDocument, say_document
 from server.web.language import Words
 from server.web.pages.attachment import file_answer
 from server.web.plain_text import clean_line
@@ -32,6 +34,7 @@ class Entry:
     received_at: datetime
     size: int
     verdict: Said
+    signatures: list[SaidDocument]
 
 
 @router.get("/dossier")
@@ -40,13 +43,15 @@ async def documents(request: Request, visitor: Visitor = Depends(signed_in)) -> 
     visitor.may(Act.LIST_DOCUMENTS).require()
     room = services(request)
     found = await room.record.documents(visitor.mailbox)
+    contents = list({document.content_id for document in found})
     if found:
-        contents = list({document.content_id for document in found})
         await visitor.mailbox.content_read(visitor.identity.address, contents, "web record")
     words = words_of(request)
-    return room.renderer.page(
-        request, "dossier.html", room="dossier", documents=[_entry(document, words) for document in found]
-    )
+    kept = await room.signatures.kept(visitor.mailbox, contents)
+    entries = [
+        _entry(document, kept.get(document.content_id, {}).get(document.detail.part, []), words) for document in found
+    ]
+    return room.renderer.page(request, "dossier.html", room="dossier", documents=entries)
 
 
 @router.get("/dossier/{document_id}")
@@ -81,7 +86,7 @@ async def _find(room: Services, visitor: Visitor, document_id: str) -> Document:
     return found
 
 
-def _entry(document: Document, words: Words) -> Entry:
+def _entry(document: Document, signatures: list[dict[str, Any]], words: Words) -> Entry:
     detail = document.detail
     return Entry(
         document.document_id,
@@ -90,6 +95,7 @@ def _entry(document: Document, words: Words) -> Entry:
         detail.received_at,
         detail.size,
         say_verdict(detail.verdict, words),
+        [say_document(verdict, words) for verdict in signatures],
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from server.web import wording
+from server.web import document_wording, wording
 from server.web.language import LOCALE, WORDS, Language, choose
 from server.web.pages.listing import LABELS
 from server.web.problems import _OF_STATUS, PROBLEMS
@@ -24,7 +24,8 @@ def said() -> set[str]:
     files = [*TEMPLATES.glob("*.html"), *PAGES.glob("*.py")]
     found = {sentence for file in files for sentence in SAID.findall(Path(file).read_text(encoding="utf-8"))}
     verdicts = (wording.TITLES, wording.SENTENCES, wording.COVERAGE, wording.DOUBTS, wording.DIFFERENCES)
-    found |= {sentence for table in (*verdicts, wording.KINDS, LABELS) for sentence in table.values()}
+    documents = (document_wording.TITLES, document_wording.SENTENCES, document_wording.DOUBTS)
+    found |= {sentence for table in (*verdicts, *documents, wording.KINDS, LABELS) for sentence in table.values()}
     return found | {problem.sentence for problem in (*PROBLEMS.values(), *_OF_STATUS.values())}
 
 
@@ -41,6 +42,8 @@ def test_wording_covers_every_verdict() -> None:
     assert set(wording.TITLES) == set(wording.Status)
     assert set(wording.SENTENCES) == set(wording.SubReason)
     assert set(wording.DOUBTS) == set(wording.Doubt)
+    assert set(document_wording.SENTENCES) == set(document_wording.Reason)
+    assert set(document_wording.DOUBTS) == set(document_wording.Doubt)
     assert set(wording.DIFFERENCES) == set(wording.Difference)
 
 
