@@ -42,6 +42,7 @@ _OF_MAILBOX = (
     "prescription-withdrawn",
     "mailbox-created",
     "terms-changed",
+    "mailbox-migrated",
     "delegated",
     "delegation-revoked",
     "app-password-made",

@@ -234,6 +234,13 @@ class Audit:
         detail = {"actor": actor, "before": dict(before), "after": dict(after)}
         await self._write(connection, ACTS, "terms-changed", owner_id, actor, detail)
 
+    async def mailbox_migrated(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, server: str, account: str
+    ) -> None:
+        """Messages of an account on another server are being copied into this mailbox."""
+        detail = {"actor": actor, "server": server, "account": account}
+        await self._write(connection, ACTS, "mailbox-migrated", owner_id, actor, detail)
+
     async def delegated(
         self,
         connection: asyncpg.Connection,

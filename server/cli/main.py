@@ -29,6 +29,7 @@ from server.cli import (
     trust,
 )
 from server.cli.common import Failure, HomeOption, err
+from server.cli.migrate.command import migrate
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
 
@@ -55,6 +56,7 @@ app.command()(trace.trace)
 app.command()(indicators.indicators)
 terms.register(mailbox.app)
 rights.register(mailbox.app)
+mailbox.app.command()(migrate)
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(message.app, name="message")
 app.add_typer(identity.app, name="identity")

@@ -13,7 +13,7 @@ Rules that every method keeps:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -48,6 +48,7 @@ from server.mailbox.trouble import connection
 from server.mailbox.understand import understand
 
 Operation = Literal["add", "remove", "replace"]
+Also = Callable[[asyncpg.Connection], Awaitable[None]]
 
 
 class Store:
@@ -234,8 +235,8 @@ class Mailbox:
         message = NewMessage(data, flags, tuple(keywords), internaldate)
         return (await self.append_many(folder_id, [message]))[0]
 
-    async def append_many(self, folder_id: int, messages: Sequence[NewMessage]) -> list[int]:
-        """Appends all or none, in order; returns the uids. Raises as `append`."""
+    async def append_many(self, folder_id: int, messages: Sequence[NewMessage], also: Also | None = None) -> list[int]:
+        """Appends all or none, in order; returns the uids. `also` runs in the same transaction. Raises as `append`."""
         now = clock.now()
         prepared = [await self._prepare(message.data, now) for message in messages]
         additions = [
@@ -245,6 +246,8 @@ class Mailbox:
         async with connection(self._pool) as acquired, acquired.transaction():
             await content.write(acquired, self._key, prepared)
             uids = await commands.append(acquired, self.owner_id, folder_id, additions)
+            if also is not None:
+                await also(acquired)
         self._changed(folder_id)
         return uids
 

@@ -13,10 +13,10 @@ SEEN, ANSWERED, FLAGGED, DELETED, DRAFT = 1, 2, 4, 8, 16
 SYSTEM: dict[str, int] = {"\\Seen": SEEN, "\\Answered": ANSWERED, "\\Flagged": FLAGGED, "\\Deleted": DELETED}
 SYSTEM["\\Draft"] = DRAFT
 ALL_SYSTEM = b"\\Answered \\Flagged \\Deleted \\Seen \\Draft"
-_BY_LOWER = {name.lower(): bit for name, bit in SYSTEM.items()}
+BY_LOWER = {name.lower(): bit for name, bit in SYSTEM.items()}
 # Rendered once for each of the 32 combinations: the hot path of FETCH FLAGS.
 _RENDERED = [b" ".join(name.encode() for name, bit in SYSTEM.items() if mask & bit) for mask in range(32)]
-_KEYWORD_BYTES = 64
+KEYWORD_BYTES = 64
 _FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 
 
@@ -30,7 +30,7 @@ def flag(cursor: Cursor) -> tuple[int, str]:
     r"""flag = "\Answered" / … / flag-keyword / flag-extension → (bit, "") or (0, keyword). \Recent sets nothing."""
     name = cursor.match(_FLAG, "a flag").decode("ascii")
     if name.startswith("\\"):
-        bit = _BY_LOWER.get(name.lower())
+        bit = BY_LOWER.get(name.lower())
         if bit is not None:
             return bit, ""
         # RFC 3501 §7.2.6 lets the server own \Recent; APPEND with it is legal and changes nothing.
@@ -41,7 +41,7 @@ def flag(cursor: Cursor) -> tuple[int, str]:
 
 
 def keyword(name: str) -> str:
-    if len(name) > _KEYWORD_BYTES:
+    if len(name) > KEYWORD_BYTES:
         raise BadSyntax("Keyword too long")
     return name
 
