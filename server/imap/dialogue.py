@@ -112,7 +112,7 @@ class Dialogue:
         if self.closed or self.wants_tls:
             return False
         if self.session.over:
-            self.say_bye("This sign-in has ended; connect and sign in again")
+            self.say_bye("This sign-in has ended; connect and sign in again", b"EXPIRED")
             return False
         stranger = self.session.state is State.NOT_AUTHENTICATED
         self._reader.longest_line = IMAP_LINE_BEFORE_LOGIN if stranger else IMAP_LINE
@@ -287,7 +287,7 @@ class Dialogue:
             # The cause is private: the client learns that it is ours, and that it may try again.
             self.session.services.log.error("imap_command_failed", verb=verb.name, error=error)
             known = ProtocolViolation(Reason.INTERNAL, "Something went wrong on our side")
-        if known.reason is Reason.BAD_CREDENTIALS:
+        if known.reason in (Reason.BAD_CREDENTIALS, Reason.THROTTLED):
             self._fail()
         return responses.no(tag, known)
 

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from server.base.errors import Reason, TryLater
 from server.base.limits import IMAP_BAD_COMMANDS, IMAP_LINE_BEFORE_LOGIN
+from server.identity.model import Principal
 from server.imap.commands.table import VERBS
 from server.imap.session import State
-from tests.imap_doubles import Backend, Wire, signed_in
+from tests.imap_doubles import Backend, MemoryAccounts, Wire, signed_in
 
 
 async def arrive(backend: Backend, state: State) -> Wire:
@@ -75,3 +77,17 @@ async def test_a_stranger_s_line_is_short() -> None:
     assert wire.take().endswith(b"* BYE The line is too long\r\n")
     known = await signed_in(Backend())
     assert (await known.ask(b"a NOOP " + b"x" * IMAP_LINE_BEFORE_LOGIN)).startswith(b"a BAD")
+
+
+async def test_who_is_throttled_hears_the_same_whoever_they_say_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(self: MemoryAccounts, given: object, network: str, shown: object = ()) -> Principal:
+        raise TryLater(Reason.THROTTLED, "Too many failed sign-ins from this network.")
+
+    monkeypatch.setattr(MemoryAccounts, "sign_in", refuse)
+    wire = Wire(Backend())
+    wire.take()
+    await wire.send(b"a LOGIN nobody@msg.exemple.fr x\r\na LOGIN dr@msg.exemple.fr x\r\n" * 100)
+    answers = re.findall(rb"(?m)^a .*$", wire.take())
+    assert set(answers) == {b"a NO [UNAVAILABLE] Too many failed sign-ins from this network.\r"}
+    assert len(answers) == IMAP_BAD_COMMANDS
+    assert wire.dialogue.closed
