@@ -24,6 +24,7 @@ COLLEAGUE = "bea.durand@mss.example.test"
 MALLORY = "mallory@evil.example.test"
 RPPS = "10000000017"
 YEAR = timedelta(days=365)
+AUTHORITY = x509.BasicConstraints(ca=True, path_length=None)
 
 
 @cache
@@ -50,7 +51,7 @@ def signer(name: str) -> Issued:
 def constrained() -> Issued:
     """An authority that may speak for evil.example.test alone (RFC 5280 §4.2.1.10)."""
     allowed = x509.NameConstraints([x509.RFC822Name("evil.example.test")], None)
-    return certificate("AC CONTRAINTE", extensions=[x509.BasicConstraints(ca=True, path_length=None), allowed])
+    return certificate("AC CONTRAINTE", extensions=[allowed], critical=[AUTHORITY])
 
 
 def certificate(
@@ -61,6 +62,7 @@ def certificate(
     key: PrivateKey | None = None,
     authority: Issued | None = None,
     extensions: Sequence[x509.ExtensionType] = (),
+    critical: Sequence[x509.ExtensionType] = (),
     serial: int | None = None,
     self_signed: bool = False,
 ) -> Issued:
@@ -80,7 +82,9 @@ def certificate(
         .not_valid_after(NOON + YEAR)
     )
     for extension in [*([x509.SubjectAlternativeName(names)] if names else []), *extensions]:
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        builder = builder.add_extension(extension, critical=False)
+    for extension in critical:
+        builder = builder.add_extension(extension, critical=True)
     return Issued(builder.sign(authority.key if authority else key, hashes.SHA256()), key)
 
 
@@ -138,9 +142,7 @@ _CAST: dict[str, Callable[[], Issued]] = {
         [x509.RFC822Name(DOCTOR)],
         extensions=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])],
     ),
-    "authority": lambda: certificate(
-        "A", [x509.RFC822Name(DOCTOR)], extensions=[x509.BasicConstraints(ca=True, path_length=None)]
-    ),
+    "authority": lambda: certificate("A", [x509.RFC822Name(DOCTOR)], critical=[AUTHORITY]),
     "address-in-common-name": lambda: _named(common_name=DOCTOR),
     "address-in-uri": lambda: _named(x509.UniformResourceIdentifier(f"mailto:{DOCTOR}")),
     "address-in-dns-name": lambda: _named(_unchecked(x509.DNSName, DOCTOR)),  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def time_stamped(signer: SignerInfo, contents: Contents, anchors: TrustAnchors, 
         check_signature(stamp.signers[0], holder, stamp.content, encoded(OID, _TST_INFO))
     except (Malformed, Judged):
         return None
-    if not _for_time_stamps(holder.x509) or not holder.not_before <= moment <= holder.not_after:
+    if not for_time_stamps(holder.x509) or not holder.not_before <= moment <= holder.not_after:
         return None
     others = [der for der in (*stamp.certificates, *contents.certificates) if der != holder.der]
     path = anchors.path(holder.x509, holder.der, others, moment)
@@ -71,7 +71,7 @@ def _moment(info: bytes, signature: bytes) -> datetime | None:
     return moment.astimezone(UTC)
 
 
-def _for_time_stamps(certificate: x509.Certificate) -> bool:
+def for_time_stamps(certificate: x509.Certificate) -> bool:
     """RFC 3161 §2.3: extended key usage is there, critical, and names time stamping alone."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
