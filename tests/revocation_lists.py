@@ -53,6 +53,7 @@ def ocsp_answer(
     status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
     lasts: timedelta | None = DAY,
     sends: bool = True,
+    nonce: bytes = b"",
 ) -> bytes:
     """An answer about `certificate`, DER; `sends`: the responder's certificate comes along."""
     revoked = status is ocsp.OCSPCertStatus.REVOKED
@@ -70,6 +71,8 @@ def ocsp_answer(
         )
         .responder_id(ocsp.OCSPResponderEncoding.HASH, responder.certificate)
     )
+    if nonce:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
     if sends:
         builder = builder.certificates([responder.certificate])
     return builder.sign(responder.key, hashes.SHA256()).public_bytes(Encoding.DER)

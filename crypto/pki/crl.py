@@ -1,7 +1,8 @@
-"""Certificate revocation lists (RFC 5280 §5): complete ones, by the issuer of the certificates they speak of.
+"""Certificate revocation lists (RFC 5280 §5), by the issuer of the certificates they speak of.
 
-Refused: indirect lists, delta lists and lists of some reasons only (each alone would say "good" of what another part
-revokes), attribute certificates, unknown critical extensions, lists without an end.
+A delta list (§5.2.4) says who was revoked or released since a complete one, and of all others nothing. Refused:
+indirect lists and lists of some reasons only (each alone would say "good" of what another part revokes), attribute
+certificates, unknown critical extensions, lists without an end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ CRL_BYTES = 32 * 1024 * 1024  # 50 bytes an entry: 600,000 revoked certificates;
 _PEM = b"-----BEGIN X509 CRL-----"
 # What this code understands; any other one that is critical makes the list unusable (RFC 5280 §5.2).
 _UNDERSTOOD = frozenset(
-    {ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER, ExtensionOID.ISSUING_DISTRIBUTION_POINT}
+    {
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.CRL_NUMBER,
+        ExtensionOID.DELTA_CRL_INDICATOR,
+        ExtensionOID.ISSUING_DISTRIBUTION_POINT,
+    }
 )
 
 
@@ -33,6 +39,7 @@ class Crl:
     next_update: datetime
     _list: x509.CertificateRevocationList = field(repr=False)
     _point: x509.IssuingDistributionPoint | None = field(repr=False)
+    _is_delta: bool
     _signers: dict[bytes, bool] = field(default_factory=dict, repr=False)  # issuer's certificate → whether it signed
 
     @classmethod
@@ -47,10 +54,9 @@ class Crl:
     def _checked(cls, found: x509.CertificateRevocationList, source: str) -> Crl:
         if not isinstance(found.signature_hash_algorithm, DIGESTS):
             raise Unusable("it is signed with an algorithm that is not accepted")
-        point = None
+        point, is_delta = None, False
         for extension in found.extensions:
-            if extension.oid == ExtensionOID.DELTA_CRL_INDICATOR:
-                raise Unusable("it is a delta list")
+            is_delta = is_delta or extension.oid == ExtensionOID.DELTA_CRL_INDICATOR
             if extension.critical and extension.oid not in _UNDERSTOOD:
                 raise Unusable("it has a critical extension that is not known")
             if isinstance(extension.value, x509.IssuingDistributionPoint):
@@ -62,7 +68,7 @@ class Crl:
         # RFC 5280 §5.1.2.5: nextUpdate must be there.
         if found.next_update_utc is None:
             raise Unusable("it has no end")
-        return cls(source, found.last_update_utc, found.next_update_utc, found, point)
+        return cls(source, found.last_update_utc, found.next_update_utc, found, point, is_delta)
 
     @property
     def about(self) -> x509.Name:
@@ -92,11 +98,17 @@ class Crl:
             entry = self._list.get_revoked_certificate_by_serial_number(certificate.serial_number)
         except UNREADABLE:
             return None  # an entry that cannot be read
+        if entry is None and self._is_delta:
+            return None
         if entry is None:
             if now <= self.next_update:
                 return Answer(Status.GOOD, self.source, self.this_update)
             return Answer(Status.UNKNOWN, self.source, self.this_update, reason="the revocation list has ended")
         reason = _reason(entry)
+        if reason == x509.ReasonFlags.remove_from_crl:
+            # RFC 5280 §5.3.1: in a delta alone, of what was on hold.
+            released = self._is_delta and now <= self.next_update
+            return Answer(Status.GOOD, self.source, self.this_update) if released else None
         if reason == x509.ReasonFlags.certificate_hold and now > self.next_update:
             return Answer(Status.UNKNOWN, self.source, self.this_update, reason="it was on hold in a list that ended")
         return Answer(Status.REVOKED, self.source, self.this_update, entry.revocation_date_utc, reason.value)
@@ -131,18 +143,21 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _distribution_points(certificate: x509.Certificate) -> set[x509.GeneralName]:
+def _distribution_points(
+    certificate: x509.Certificate,
+    kind: type[x509.CRLDistributionPoints | x509.FreshestCRL] = x509.CRLDistributionPoints,
+) -> set[x509.GeneralName]:
     try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        points = certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return set()
     return {name for point in points for name in point.full_name or ()}
 
 
 def list_urls(certificate: x509.Certificate) -> list[str]:
-    """Where the certificate says its list is published (http and https)."""
+    """Where the certificate says its list is published, and the delta lists (http and https)."""
     try:
-        names = _distribution_points(certificate)
+        names = _distribution_points(certificate) | _distribution_points(certificate, x509.FreshestCRL)
     except UNREADABLE:
         return []
     urls = {name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)}

@@ -1,7 +1,8 @@
 """Answers of OCSP responders (RFC 6960), kept and judged like lists: signed by the issuer or by whom it appointed.
 
 Asked for only where no list is to be had; an answer is kept until its own end, so that nobody asks at the time of a
-message. No nonce, since answers are meant to be kept (RFC 5019 §4).
+message. A question has a nonce (RFC 9654); an answer with another one is an old one, and one without is made ahead for
+all who ask, as large responders do (RFC 5019 §4).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from crypto.pki.standing import CLOCK_LEEWAY, DIGESTS, UNREADABLE, Answer, Statu
 
 OCSP_BYTES = 64 * 1024  # an answer with a chain of certificates is 5 KB
 WITHOUT_END = timedelta(days=1)  # how long an answer without nextUpdate is believed (RFC 6960 §2.4: newer ones exist)
+NONCE_BYTES = 32  # RFC 9654 §2.1
 RESPONDERS = 8  # certificates looked at in an answer
 
 
@@ -48,6 +50,13 @@ class OcspAnswer:
             raise Unusable("it is signed with an algorithm that is not accepted")
         end = found.next_update_utc or found.this_update_utc + WITHOUT_END
         return cls(source, found.this_update_utc, end, found)
+
+    def answers(self, nonce: bytes) -> bool:
+        """Whether it may be the answer to the question with this nonce."""
+        try:
+            return self._response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == nonce
+        except UNREADABLE:
+            return True  # none, or an extension that nobody can read
 
     @property
     def about(self) -> int:
@@ -95,16 +104,20 @@ class OcspAnswer:
 
 
 def request(
-    certificate: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm | None = None
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    algorithm: hashes.HashAlgorithm | None = None,
+    nonce: bytes = b"",
 ) -> ocsp.OCSPRequest:
     """The question about one certificate. SHA-1 only names the issuer here (RFC 5019 §2.1.1), it proves nothing."""
     chosen = algorithm or hashes.SHA1()  # noqa: S303
-    return ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, chosen).build()
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, chosen)
+    return (builder.add_extension(x509.OCSPNonce(nonce), critical=False) if nonce else builder).build()
 
 
-def request_bytes(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
+def request_bytes(certificate: x509.Certificate, issuer: x509.Certificate, nonce: bytes) -> bytes:
     """The question as it is posted, DER. Raises Unusable: nothing can be asked about this certificate."""
-    return readable(lambda: request(certificate, issuer).public_bytes(Encoding.DER), "certificate")
+    return readable(lambda: request(certificate, issuer, nonce=nonce).public_bytes(Encoding.DER), "certificate")
 
 
 def responder_url(certificate: x509.Certificate) -> str | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.verification import Store
 
 from crypto.errors import CryptoError
+from crypto.pki.crl import list_urls
 from crypto.pki.path import Found, find
 from crypto.pki.revocation import Revocations
 
@@ -34,6 +35,7 @@ class TrustAnchors:
         self._store = Store(list(self.certificates))
         self.revocations = Revocations()  # what is known; who follows the trust space teaches it
         self.open_paths: dict[x509.Certificate, tuple[x509.Certificate, ...]] = {}  # who tells of one takes it out
+        self._noted: dict[x509.Certificate, date] = {}
         self._found: OrderedDict[bytes, Found] = OrderedDict()
 
     @classmethod
@@ -69,7 +71,15 @@ class TrustAnchors:
         self._found.move_to_end(key)
         return found.path
 
-    def note_open(self, path: tuple[x509.Certificate, ...]) -> None:
-        """Nobody knows whether this path to an anchor is revoked: its authorities should be asked."""
-        if len(self.open_paths) < OPEN_PATHS:
-            self.open_paths[path[0]] = path
+    def note_open(self, path: tuple[x509.Certificate, ...], now: datetime) -> None:
+        """Nobody knows whether this path to an anchor is revoked: who fetches should ask. One signer a day stands for
+        all of its authority where that publishes a list."""
+        leaf, today = path[0], now.date()
+        if self._noted.get(leaf) == today or len(self.open_paths) >= OPEN_PATHS:
+            return
+        authority = path[1] if len(path) > 1 and list_urls(leaf) else leaf
+        if self._noted.get(authority) != today:
+            self.open_paths[leaf] = path
+        if len(self._noted) >= CACHED_PATHS:
+            self._noted.clear()
+        self._noted[leaf] = self._noted[authority] = today

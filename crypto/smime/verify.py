@@ -179,7 +179,7 @@ def _check_revocation(
     if answer.status is Standing.UNKNOWN and (contents.lists or contents.answers):
         answer = Enclosed(contents.lists, contents.answers).judge(path, anchors.revocations, now)
     if answer.status is Standing.UNKNOWN:
-        anchors.note_open(path)
+        anchors.note_open(path, now)
     if answer.status is Standing.REVOKED and not _was_before(proven, answer):
         raise unsettled(SubReason.REVOKED)
     return answer.status is not Standing.UNKNOWN

@@ -7,6 +7,7 @@ where it is. What was fetched is judged by server.trust.keeping.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 
 from crypto.pki.crl import CRL_BYTES, list_urls
-from crypto.pki.ocsp import OCSP_BYTES, request_bytes, responder_url
+from crypto.pki.ocsp import NONCE_BYTES, OCSP_BYTES, request_bytes, responder_url
 from crypto.pki.path import UNREADABLE
 from crypto.pki.standing import Status, Unusable
 from crypto.smime.anchors import TrustAnchors
@@ -176,14 +177,14 @@ class Refresher:
         return Outcome(source, WHITE_LIST, True, change=change)
 
     async def _ocsp(self, url: str, certificate: x509.Certificate, issuer: x509.Certificate) -> Outcome:
-        source = _named(url, certificate)
+        source, nonce = _named(url, certificate), os.urandom(NONCE_BYTES)
 
         async def keep(connection: asyncpg.Connection, data: bytes) -> bool:
-            return await keep_ocsp(connection, data, source, certificate, issuer, clock.now())
+            return await keep_ocsp(connection, data, source, certificate, issuer, clock.now(), nonce)
 
         try:
             # RFC 6960 appendix A.1
-            post = ("application/ocsp-request", request_bytes(certificate, issuer))
+            post = ("application/ocsp-request", request_bytes(certificate, issuer, nonce))
         except Unusable as error:
             return Outcome(source, OCSP, failure=str(error))
         return await self._one(OCSP, source, keep, OCSP_BYTES, conditional=False, post=post)

@@ -43,6 +43,7 @@ class Follower:
         self.space = TrustSpace(settings.members, strict=strict, revocations=anchors.revocations)
         self._pool = pool
         self._settings = settings
+        self._signed = anchors  # tells of signers whose revocation nobody knows
         self._anchors = TrustAnchors(anchors.certificates)  # its memory is not shared: lists are read in a thread
         self._log = log
         self.signer: tuple[x509.Certificate, ...] = ()  # the path of who signed the list, to its anchor
@@ -81,6 +82,8 @@ class Follower:
                 await self._learn(connection)
             if self._settings.white_list and (list_id or 0) > self._list_id:
                 await self._take_list(connection)
+            while self._signed.open_paths:
+                self.space.note(self._signed.open_paths.popitem()[1], clock.now().date())
             while self.space.to_note:
                 fingerprint, path = next(iter(self.space.to_note.items()))
                 ders = [certificate.public_bytes(Encoding.DER) for certificate in path]

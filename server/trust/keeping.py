@@ -156,12 +156,16 @@ async def keep_ocsp(
     certificate: x509.Certificate,
     issuer: x509.Certificate,
     now: datetime,
+    nonce: bytes = b"",
 ) -> bool:
-    """Keep a responder's answer about a certificate; False when it is the one that is kept. Raises Rejected."""
+    """Keep a responder's answer about a certificate, to the question with this `nonce`; False when it is the one that
+    is kept. Raises Rejected."""
     try:
         found = OcspAnswer.parse(document, source)
     except Unusable as error:
         raise Rejected(f"{error}.") from None
+    if nonce and not found.answers(nonce):
+        raise Rejected("it is the answer to another question (nonce).")
     if found.answer(certificate, issuer, now) is None:
         raise Rejected("it is not about this certificate, or not signed by who may say it.")
     return await _keep(connection, "ocsp", found, document, now)

@@ -24,7 +24,7 @@ from server.trust.members import DistinguishedName, DistinguishedNameError, Peer
 from server.trust.white_list import WhiteList
 
 PATHS = 4_096  # peers' certificates remembered for sessions that are resumed, some 5 KB each
-NOTED = 10_000  # certificates of listed operators remembered as noted today; there are some hundred operators
+NOTED = 10_000  # certificates remembered as noted today: of some hundred operators, and signers of each authority
 
 log = structlog.get_logger()
 
@@ -131,10 +131,11 @@ class TrustSpace:
             event = "peer_revoked" if answer.status is Status.REVOKED else "peer_revocation_unknown"
             log.warning(event, peer=peer.text, source=answer.source, why=answer.reason)
         if peer.path and self.domains_of(peer.subject):
-            self._note(peer.path, now.date())
+            self.note(peer.path, now.date())
         return self._objection(answer)
 
-    def _note(self, path: tuple[x509.Certificate, ...], today: date) -> None:
+    def note(self, path: tuple[x509.Certificate, ...], today: date) -> None:
+        """The fetcher is to know of this path, once a day."""
         fingerprint = path[0].fingerprint(hashes.SHA256())
         if self._noted.get(fingerprint) != today:
             if len(self._noted) >= NOTED:

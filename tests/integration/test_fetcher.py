@@ -22,12 +22,17 @@ from lxml import etree
 from crypto.pki import development
 from crypto.pki.issue import Issued, new_root, server
 from crypto.smime.anchors import TrustAnchors
+from crypto.smime.sign import sign
+from crypto.smime.signed_data import Kind, SignedData
+from crypto.smime.verify import verify
 from server.base import clock
 from server.base.settings import Fetcher, Settings, Trust
 from server.base.tls import client_context
 from server.fetcher.http import NotFetched, fetch
 from server.fetcher.refresh import Outcome, Refresher
+from server.trust.follow import Follower
 from tests.revocation_lists import crl, ocsp_answer
+from tests.signers import DOCTOR, certificate
 from tests.web_server import WebServer, web_server
 from tests.white_lists import Manager, document, list_signer
 
@@ -372,6 +377,52 @@ async def test_a_responder_is_asked_where_there_is_no_list(both: Place) -> None:
     (outcome,) = await both.refresher.round(all_of_them=True)
     assert "not signed by" in outcome.failure
     assert space.revocations.judge((leaf, root.certificate), clock.now()).status == "good"
+
+
+async def test_an_answer_to_another_question_is_not_kept(both: Place) -> None:
+    """RFC 9654: an old answer, sent again by who stands between."""
+    access = x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(both.site.url("/ocsp"))
+    )
+    root = both.manager.root
+    leaf = with_access(root, x509.AuthorityInformationAccess([access]))
+    await met(both, leaf)
+    both.site.put("/ocsp", ocsp_answer(leaf, root.certificate, root, NOW, nonce=bytes(32)))
+    (outcome,) = await both.refresher.round()
+    assert "another question" in outcome.failure
+
+
+async def test_the_list_of_a_signers_authority_is_fetched(database: Any, both: Place) -> None:
+    """The relay gives a verdict with a doubt; the fetcher asks; the next verdict has none."""
+    root = both.manager.root
+    complete = published(both.site.url("/root.crl"))
+    fresh = x509.FreshestCRL([*published(both.site.url("/delta.crl"))])
+    signer = certificate("A", [x509.RFC822Name(DOCTOR)], authority=root, extensions=[complete, fresh])
+    signature = sign(b"texte", signer, clock.now())
+    anchors = TrustAnchors([root.certificate])
+    pool = await database.pool("relay")
+
+    def judged() -> tuple[str, tuple[str, ...]]:
+        verdict = verify(SignedData(Kind.DETACHED, b"texte", signature), [DOCTOR], anchors, clock.now())
+        return verdict.reason, verdict.doubts
+
+    try:
+        relay = Follower(pool, Trust(), anchors, structlog.get_logger())
+        assert judged() == ("valid", ("revocation-not-checked",))
+        await relay.look()
+        both.site.put("/root.crl", crl(root, [], NOW))
+        both.site.put("/delta.crl", crl(root, [], NOW, extensions=[(x509.DeltaCRLIndicator(1), True)]))
+        assert [(one.kind, one.failure) for one in await both.refresher.round()] == [("crl", "")] * 2
+        await relay.look()
+        assert judged() == ("valid", ())
+        revoked = crl(root, [signer.certificate], clock.now(), extensions=[(x509.DeltaCRLIndicator(1), True)])
+        both.site.put("/delta.crl", revoked)
+        await both.refresher.round(all_of_them=True)
+        await relay.look()
+        assert judged() == ("revoked", ())
+        assert anchors.open_paths == {}
+    finally:
+        pool.terminate()
 
 
 async def test_a_peer_that_the_database_alone_knows_is_not_asked_about(both: Place) -> None:

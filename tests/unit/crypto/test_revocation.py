@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPCertStatus
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from crypto.pki.crl import CRL_BYTES, Crl
+from crypto.pki.crl import CRL_BYTES, Crl, list_urls
 from crypto.pki.issue import Issued, new_root, server
 from crypto.pki.ocsp import OCSP_BYTES, OcspAnswer
 from crypto.pki.revocation import Revocations
 from crypto.pki.standing import Status, Unusable
 from tests.revocation_lists import DAY, crl, ocsp_answer
+from tests.signers import certificate
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 POINT = "http://crl.exemple.fr/liste.crl"
@@ -100,6 +101,39 @@ def test_the_newest_word_counts(ours: Authority) -> None:
     assert status(ours, held, free) is status(ours, free, held) is Status.GOOD
 
 
+def test_a_delta_list_says_what_changed_and_no_more(ours: Authority) -> None:
+    delta = [(x509.DeltaCRLIndicator(1), True)]
+    nothing, all_good = crl(ours.root, [], NOW, extensions=delta), crl(ours.root, [], NOW - DAY / 2)
+    revoked = crl(ours.root, [ours.leaf], NOW, extensions=delta)
+    held = crl(ours.root, [ours.leaf], NOW - DAY / 2, reason=x509.ReasonFlags.certificate_hold)
+    released = crl(ours.root, [ours.leaf], NOW, reason=x509.ReasonFlags.remove_from_crl, extensions=delta)
+    assert status(ours, nothing) is Status.UNKNOWN
+    assert status(ours, nothing, all_good) is Status.GOOD
+    assert status(ours, revoked) is status(ours, all_good, revoked) is Status.REVOKED
+    assert status(ours, held, nothing) is Status.REVOKED
+    assert status(ours, held, released) is Status.GOOD
+    # A complete list that releases says nothing; a delta of before the complete list says less than it.
+    assert status(ours, crl(ours.root, [ours.leaf], NOW, reason=x509.ReasonFlags.remove_from_crl)) is Status.UNKNOWN
+    assert status(ours, crl(ours.root, [ours.leaf], NOW - DAY, extensions=delta), all_good) is Status.GOOD
+
+
+def test_where_delta_lists_are(ours: Authority) -> None:
+    def point(url: str) -> list[x509.DistributionPoint]:
+        return [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)]
+
+    complete, fresh = x509.CRLDistributionPoints(point("http://a.test/c")), x509.FreshestCRL(point("http://a.test/d"))
+    made = certificate("A", authority=ours.root, extensions=[complete, fresh]).certificate
+    assert list_urls(made) == ["http://a.test/c", "http://a.test/d"]
+
+
+def test_an_answer_to_another_question(ours: Authority) -> None:
+    plain = OcspAnswer.parse(ocsp_answer(ours.leaf, ours.root.certificate, ours.root, NOW), "url")
+    assert plain.answers(b"ours")  # made ahead, for all
+    told = OcspAnswer.parse(ocsp_answer(ours.leaf, ours.root.certificate, ours.root, NOW, nonce=b"ours" * 8), "url")
+    assert told.answers(b"ours" * 8)
+    assert not told.answers(b"other" * 6)
+
+
 def test_what_a_source_says_anew_takes_the_place_of_what_it_said(ours: Authority) -> None:
     known = Revocations()
     known.learn(Crl.parse(crl(ours.root, [], NOW), "url"))
@@ -153,7 +187,6 @@ def distribution_point(**given: object) -> x509.IssuingDistributionPoint:
 @pytest.mark.parametrize(
     ("extension", "why"),
     [
-        (x509.DeltaCRLIndicator(1), "delta"),
         (distribution_point(indirect_crl=True), "indirect"),
         (distribution_point(only_some_reasons=frozenset({x509.ReasonFlags.superseded})), "some reasons"),
         (distribution_point(only_contains_attribute_certs=True), "indirect"),

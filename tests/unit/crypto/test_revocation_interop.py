@@ -12,7 +12,7 @@ from cryptography import x509
 
 from crypto.pki.crl import Crl
 from crypto.pki.issue import Issued, new_root, server
-from crypto.pki.ocsp import OcspAnswer, request_bytes
+from crypto.pki.ocsp import NONCE_BYTES, OcspAnswer, request_bytes
 from crypto.pki.profile import KeyKind
 from crypto.pki.revocation import Revocations
 from server.base import clock
@@ -28,6 +28,9 @@ default_md = sha256
 default_crl_days = 1
 crlnumber = {folder}/number
 """
+
+
+NONCE = bytes(range(NONCE_BYTES))
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ def test_a_list(authority: Authority) -> None:
 def test_answers(authority: Authority) -> None:
     known = Revocations()
     for name, certificate in (("revoked", authority.revoked), ("good", authority.good)):
-        (authority.folder / f"{name}.req").write_bytes(request_bytes(certificate, authority.root.certificate))
+        (authority.folder / f"{name}.req").write_bytes(request_bytes(certificate, authority.root.certificate, NONCE))
         words = ["-index", "index.txt", "-CA", "root.pem", "-rsigner", "root.pem", "-rkey", "root.key", "-ndays", "1"]
         authority.openssl("ocsp", *words, "-reqin", f"{name}.req", "-respout", f"{name}.resp")
-        known.learn(OcspAnswer.parse((authority.folder / f"{name}.resp").read_bytes(), name))
+        answer = OcspAnswer.parse((authority.folder / f"{name}.resp").read_bytes(), name)
+        assert answer.answers(NONCE)
+        assert not answer.answers(bytes(NONCE_BYTES))
+        known.learn(answer)
     assert judged(authority, known) == ["revoked", "good"]
