@@ -194,7 +194,7 @@ class MemoryMailbox:
         kept = self._of(folder_id)
         rows = [kept.rows[uid] for uid in uids if uid in kept.rows]
         conflicts = [row.uid for row in rows if unchanged_since is not None and row.modseq > unchanged_since]
-        result, next_modseq = [], kept.modseq + 1
+        result, before, next_modseq = [], kept.modseq, kept.modseq + 1
         for row in rows:
             if row.uid in conflicts:
                 continue
@@ -209,7 +209,7 @@ class MemoryMailbox:
                 row = kept.rows[row.uid] = replace(row, flags=mask, keywords=tuple(sorted(words)), modseq=next_modseq)
             result.append(row)
         self._told(folder_id)
-        return StoreResult(result, conflicts, kept.modseq)
+        return StoreResult(result, conflicts, kept.modseq, kept.modseq - before)
 
     async def expunge(
         self, folder_id: int, uids: Sequence[int] | None = None, progress: Progress | None = None

@@ -17,14 +17,16 @@ import asyncio
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from server.base.limits import IMAP_JOURNAL, IMAP_VIEW_ROWS, IMAP_VIEWS
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.responses import Illegal
-from server.mailbox.model import Changes, Flag, Folder, FolderState, Row, View
+from server.mailbox.model import Changes, Flag, Folder, FolderState, Row, StoreResult, View
+from server.mailbox.table import Table
 
 if TYPE_CHECKING:
     from server.mailbox.store import Mailbox
@@ -42,8 +44,7 @@ class SharedView:
     def __init__(self, view: View) -> None:
         self.folder = view.folder
         self.state = view.state
-        self.rows = {row.uid: row for row in view.rows}
-        self.uids: array[int] = array("I", self.rows)
+        self.table = view.rows if isinstance(view.rows, Table) else Table(view.rows)
         self.modseq = view.state.highestmodseq
         self.keywords: dict[str, str] = {}
         self.stale = False  # the feed, or a session's own write, says that the store knows more
@@ -56,8 +57,11 @@ class SharedView:
         self._changed_from = self.modseq  # the journal holds all changes after this modseq …
         self._vanished_from = 0  # … and all that vanished after this generation
         self.generation = 0
-        for row in view.rows:
-            self._learn_keywords(row)
+        self._learn_keywords(self.table.keywords.values())
+
+    @property
+    def uids(self) -> array[int]:
+        return self.table.uids
 
     async def refresh(self, mailbox: Mailbox, force: bool = False) -> None:
         """Bring the view up to the store's present. Raises Refused(NO_SUCH_FOLDER) when the folder is gone."""
@@ -72,17 +76,15 @@ class SharedView:
                 raise
             self._apply(changes)
 
-    def written(self, rows: Iterable[Row], modseq: int) -> None:
+    def written(self, result: StoreResult) -> None:
         """What this worker's own STORE did. Without a gap in the modseq nothing is left to ask."""
-        if modseq <= self.modseq:
+        if result.modseq <= self.modseq:
             return
-        if modseq != self.modseq + 1:
+        if result.modseq != self.modseq + result.moves:
             self.touch()
             return
-        fresh = list(rows)
-        self.modseq = modseq
-        for row in fresh:
-            self._put(row)
+        self.modseq = result.modseq
+        self._put(result.rows)
         self.announce()
 
     def touch(self) -> None:
@@ -96,63 +98,51 @@ class SharedView:
 
     def changed_since(self, modseq: int) -> Iterator[Row]:
         """Rows with a later modseq, in order of uid."""
-        if modseq >= self._changed_from:
-            wanted = {uid for at, uid in reversed(self._changed) if at > modseq} if self.modseq > modseq else set()
-            for uid in sorted(wanted):
-                row = self.rows.get(uid)
-                if row is not None and row.modseq > modseq:
-                    yield row
-        else:
-            yield from (row for uid in self.uids if (row := self.rows[uid]).modseq > modseq)
+        if modseq < self._changed_from:
+            yield from self.table.changed_since(modseq)
+            return
+        for uid in sorted({uid for _, uid in takewhile(lambda entry: entry[0] > modseq, reversed(self._changed))}):
+            row = self.table.get(uid)
+            if row is not None and row.modseq > modseq:
+                yield row
 
     def vanished_since(self, generation: int, known: array[int]) -> list[int]:
         """Those of `known` (a session's uids at `generation`) that are gone."""
         if generation >= self._vanished_from:
             return [uid for at, uid in self._vanished if at > generation and _holds(known, uid)]
-        return [uid for uid in known if uid not in self.rows]
+        left = frozenset(self.uids)
+        return [uid for uid in known if uid not in left]
 
     def _apply(self, changes: Changes) -> None:
-        state = changes.state
         gone: list[int] = []
         for low, high in changes.vanished:
-            first, end = bisect_left(self.uids, low), bisect_right(self.uids, high)
-            gone += [uid for uid in self.uids[first:end] if uid in self.rows]
-        arrived: list[int] = []
-        for row in changes.changed:
-            if row.uid not in self.rows:
-                arrived.append(row.uid)
-            self._put(row)
+            gone += self.uids[bisect_left(self.uids, low) : bisect_right(self.uids, high)]
+        if changes.state.highestmodseq >= self.modseq:
+            self.state = changes.state
+            self.modseq = changes.state.highestmodseq
+        self._put(changes.changed)
         if gone:
             self.generation += 1
             self._vanish(gone)
-            self.uids = array("I", [uid for uid in self.uids if uid in self.rows])
-        if arrived:
-            arrived.sort()
-            self.uids = self.uids + array("I", arrived)
-        if state.highestmodseq >= self.modseq:
-            self.state = state
-            self.modseq = state.highestmodseq
 
-    def _put(self, row: Row) -> None:
-        known = self.rows.get(row.uid)
-        if known is not None and known.modseq >= row.modseq:
-            return
-        if len(self._changed) == IMAP_JOURNAL:
-            self._changed_from = max(self._changed_from, self._changed[0][0])
-        self._changed.append((row.modseq, row.uid))
-        self.rows[row.uid] = row
-        if row.keywords:
-            self._learn_keywords(row)
+    def _put(self, rows: Sequence[Row]) -> None:
+        """To be called when `modseq` is that of the rows, or past it: the journal is in its order."""
+        fresh = self.table.put(rows)
+        for row in fresh:
+            if len(self._changed) == IMAP_JOURNAL:
+                self._changed_from = max(self._changed_from, self._changed[0][0])
+            self._changed.append((self.modseq, row.uid))
+        self._learn_keywords(row.keywords for row in fresh if row.keywords)
 
     def _vanish(self, gone: list[int]) -> None:
+        self.table.remove(gone)
         for uid in gone:
-            del self.rows[uid]
             if len(self._vanished) == IMAP_JOURNAL:
                 self._vanished_from = self._vanished[0][0]
             self._vanished.append((self.generation, uid))
 
-    def _learn_keywords(self, row: Row) -> None:
-        for keyword in row.keywords:
+    def _learn_keywords(self, named: Iterable[tuple[str, ...]]) -> None:
+        for keyword in chain.from_iterable(named):
             self.keywords.setdefault(keyword.lower(), keyword)
 
 
@@ -229,7 +219,7 @@ class Selected:
 
     def row(self, uid: int) -> Row | None:
         """The message as it stands, None when it is gone."""
-        return self.shared.rows.get(uid)
+        return self.shared.table.get(uid)
 
     def deleted(self) -> list[int]:
         """The uids that carry \\Deleted."""
@@ -265,7 +255,7 @@ class Selected:
             news.exists = len(self.uids)
             news.arrived = list(arrived)
             if not flags:
-                self._told |= {uid: shared.rows[uid].modseq for uid in arrived}
+                self._told |= {uid: shared.table.modseqs[shared.table.find(uid)] for uid in arrived}
         if len(shared.keywords) != self._keywords:
             self._keywords = len(shared.keywords)
             news.keywords = True
@@ -323,8 +313,8 @@ class Views:
         key = (mailbox.owner_id, shared.folder.folder_id)
         if self._views.get(key) is not shared:
             return
-        self._unused[key] = len(shared.rows)
-        self._unused_rows += len(shared.rows)
+        self._unused[key] = len(shared.table)
+        self._unused_rows += len(shared.table)
         # The views unused for the longest time go until the rest fits.
         while len(self._unused) > IMAP_VIEWS or self._unused_rows > IMAP_VIEW_ROWS:
             oldest, rows = self._unused.popitem(last=False)

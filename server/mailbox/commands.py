@@ -48,7 +48,7 @@ async def store(
     words = list({word.lower(): word for word in reversed(keywords)}.values())[::-1]
     rows: list[Row] = []
     conflicts: list[int] = []
-    modseq = 0
+    modseq = moves = 0
     for step in _steps(uids, progress):
         found = []
         # Flags alone take one statement, unless another command passed it; then, and to judge before, with the lock.
@@ -71,7 +71,8 @@ async def store(
         rows += map(_row, found)
         if found:
             modseq = found[0]["highest"]
-    return StoreResult(rows, conflicts, modseq)
+            moves += found[0]["moved"]
+    return StoreResult(rows, conflicts, modseq, moves)
 
 
 async def expunge(

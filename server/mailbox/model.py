@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntFlag, StrEnum
@@ -101,7 +102,7 @@ class View:
 
     folder: Folder
     state: FolderState
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +115,22 @@ class Changes:
     """
 
     state: FolderState
-    changed: list[Row]
+    changed: Sequence[Row]
     vanished: list[tuple[int, int]]
     complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """`rows` as they stand after the command (sorted by uid); `conflicts` are the uids UNCHANGEDSINCE kept out."""
+    """`rows` as they stand after the command (sorted by uid); `conflicts` are the uids UNCHANGEDSINCE kept out.
+
+    `modseq` is the folder's at the end; `moves` how many of its steps were this command's.
+    """
 
     rows: list[Row]
     conflicts: list[int]
     modseq: int
+    moves: int
 
 
 @dataclass(frozen=True, slots=True)

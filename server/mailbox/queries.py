@@ -104,35 +104,43 @@ SOME_STATES = STATES.rstrip() + " AND folder_id = ANY($2::int[])\n"
 
 # Views ---------------------------------------------------------------------------------------------------------------
 
-# Folder, counters and rows in one statement, so in one snapshot; rows come as columns, which a driver decodes faster.
-# An array of arrays must be rectangular, so keywords come joined: they are atoms and hold no space.
+
+# Rows as columns, each one string of octets in the form in which PostgreSQL sends values: a mailbox of 100,000 is there
+# in a quarter of the time that a driver needs for its values one by one (`table.py`). Keywords come joined, of the few
+# rows that have any: they are atoms and hold no space.
+def _packed(messages: str) -> str:
+    return """
+SELECT string_agg(int4send(uid), NULL) AS uids, string_agg(content_id, NULL) AS contents,
+       string_agg(int2send(flags), NULL) AS flags, string_agg(timestamptz_send(internaldate), NULL) AS internaldates,
+       string_agg(timestamptz_send(savedate), NULL) AS savedates, string_agg(int8send(modseq), NULL) AS modseqs,
+       string_agg(int4send(size), NULL) AS sizes, array_agg(uid) FILTER (WHERE keywords <> '{}') AS named,
+       array_agg(array_to_string(keywords, ' ')) FILTER (WHERE keywords <> '{}') AS keywords
+  FROM (MESSAGES ORDER BY m.uid) AS m""".replace("MESSAGES", messages)
+
+
+_ALL = "SELECT * FROM message m WHERE m.owner_id = $1 AND m.folder_id = $2"
+# Folder, counters and rows in one statement, so in one snapshot.
 VIEW = """
 SELECT f.name, f.uidvalidity, f.special_use, f.subscribed, s.uidnext, s.highestmodseq, s.messages, s.unseen,
        s.deleted, s.bytes, r.*
   FROM folder f JOIN folder_state s USING (owner_id, folder_id) CROSS JOIN LATERAL (
-       SELECT array_agg(uid) AS uids, array_agg(content_id) AS contents, array_agg(flags) AS flags,
-              array_agg(array_to_string(keywords, ' ')) AS keywords, array_agg(internaldate) AS internaldates,
-              array_agg(savedate) AS savedates, array_agg(modseq) AS modseqs, array_agg(size) AS sizes
-         FROM (SELECT * FROM message m WHERE m.owner_id = $1 AND m.folder_id = $2 ORDER BY uid) AS m) AS r
+COLUMNS) AS r
  WHERE f.owner_id = $1 AND f.folder_id = $2
-"""
+""".replace("COLUMNS", _packed(_ALL))
+_CHANGED = """
+SELECT m.* FROM unnest((SELECT range_agg(uids) FROM change
+                         WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind IN (1, 2))) AS span
+  JOIN message m ON m.owner_id = $1 AND m.folder_id = $2
+       AND m.uid >= lower(span) AND m.uid < upper(span) AND m.modseq > $3"""
 # The rows named by the log after a modseq, and what vanished, with the counters of the same snapshot.
 CHANGES = """
 SELECT s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.changes_from, gone.uids AS vanished, r.*
   FROM folder_state s CROSS JOIN LATERAL (
        SELECT range_agg(uids) AS uids FROM change
         WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind = 3) AS gone CROSS JOIN LATERAL (
-       SELECT array_agg(uid) AS uids, array_agg(content_id) AS contents, array_agg(flags) AS flags,
-              array_agg(array_to_string(keywords, ' ')) AS keywords, array_agg(internaldate) AS internaldates,
-              array_agg(savedate) AS savedates, array_agg(modseq) AS modseqs, array_agg(size) AS sizes
-         FROM (SELECT m.* FROM unnest((SELECT range_agg(uids) FROM change WHERE owner_id = $1 AND folder_id = $2
-                                          AND modseq > $3 AND kind IN (1, 2))) AS span
-                 JOIN message m ON m.owner_id = $1 AND m.folder_id = $2
-                      AND m.uid >= lower(span) AND m.uid < upper(span) AND m.modseq > $3
-                ORDER BY m.uid) AS m) AS r
+COLUMNS) AS r
  WHERE s.owner_id = $1 AND s.folder_id = $2
-"""
-
+""".replace("COLUMNS", _packed(_CHANGED))
 # What vanished after a modseq, alone: a client that comes back is told of rows from the view (QRESYNC).
 VANISHED = """
 SELECT changes_from, (SELECT range_agg(uids) FROM change
@@ -194,7 +202,7 @@ WITH seen AS MATERIALIZED (
 )
 SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
        coalesce(c.modseq, w.modseq) AS modseq, w.size, coalesce(n.highestmodseq, s.highestmodseq) AS highest,
-       n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost
+       n.highestmodseq IS NOT NULL AS moved, n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost
   FROM wanted w CROSS JOIN seen s LEFT JOIN changed c USING (uid) LEFT JOIN counters n ON true
  ORDER BY w.uid
 """

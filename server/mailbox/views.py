@@ -10,9 +10,8 @@ import asyncpg
 from server.base.errors import Reason, Refused
 from server.mailbox import queries
 from server.mailbox.keys import OwnerKey
-from server.mailbox.model import Changes, Folder, FolderState, Row, View
-
-_NO_WORDS: tuple[str, ...] = ()
+from server.mailbox.model import Changes, Folder, FolderState, View
+from server.mailbox.table import Table
 
 
 async def states(
@@ -33,7 +32,7 @@ async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) ->
         raise no_such_folder()
     name = key.open_folder_name(folder_id, row["name"])
     folder = Folder(folder_id, name, row["uidvalidity"], row["special_use"], row["subscribed"])
-    return View(folder, state(folder_id, row), _rows(row))
+    return View(folder, state(folder_id, row), _table(row))
 
 
 async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int, since_modseq: int) -> Changes:
@@ -42,13 +41,12 @@ async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int,
     if row is None:
         raise no_such_folder()
     if since_modseq >= row["changes_from"]:
-        return Changes(state(folder_id, row), _rows(row), _spans(row["vanished"]), True)
+        return Changes(state(folder_id, row), _table(row), _spans(row["vanished"]), True)
     row = await connection.fetchrow(queries.VIEW, owner_id, folder_id)
     if row is None:
         raise no_such_folder()
-    rows, now = _rows(row), state(folder_id, row)
-    changed = [message for message in rows if message.modseq > since_modseq]
-    return Changes(now, changed, missing([message.uid for message in rows], now.uidnext), False)
+    table, now = _table(row), state(folder_id, row)
+    return Changes(now, table.changed_since(since_modseq), missing(table.uids, now.uidnext), False)
 
 
 async def vanished(
@@ -94,20 +92,16 @@ def state(folder_id: int, row: asyncpg.Record) -> FolderState:
     )
 
 
-def _rows(row: asyncpg.Record) -> list[Row]:
+def _table(row: asyncpg.Record) -> Table:
     if row["uids"] is None:
-        return []
-    words = [tuple(joined.split(" ")) if joined else _NO_WORDS for joined in row["keywords"]]
-    return list(
-        map(
-            Row,
-            row["uids"],
-            row["contents"],
-            row["flags"],
-            words,
-            row["internaldates"],
-            row["savedates"],
-            row["modseqs"],
-            row["sizes"],
-        )
+        return Table()
+    return Table.packed(
+        row["uids"],
+        row["contents"],
+        row["flags"],
+        row["internaldates"],
+        row["savedates"],
+        row["modseqs"],
+        row["sizes"],
+        zip(row["named"] or (), row["keywords"] or (), strict=True),
     )

@@ -151,8 +151,9 @@ def fill(target: Target, user: int, messages: int) -> dict[str, object]:
         if many:
             client.answer(client.send(b"APPEND " + BOX + b"".join(parts) + b"\r\n"))
         else:
-            for tag in [client.send(b"APPEND " + BOX + part + b"\r\n") for part in parts]:
-                client.answer(tag)
+            tags = [client.send(b"APPEND " + BOX + part + b"\r\n") for part in parts]
+            if client.answer(tags[-1]).count(b" OK ") != len(parts):
+                raise RuntimeError("not every APPEND was taken")
     wall = time.perf_counter() - began
     client.close()
     return {"server": target.name, "messages": messages, "per_s": round(messages / wall, 1), "multiappend": many}

@@ -153,7 +153,7 @@ class _Fetching:
             return {}
         shared = self.selected.shared
         result = await self.session.mailbox.store(self.selected.folder.folder_id, fresh, "add", flags.SEEN)
-        shared.written(result.rows, result.modseq)
+        shared.written(result)
         for row in result.rows:
             self.selected.told(row)
         return {row.uid: row for row in result.rows}

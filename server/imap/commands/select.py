@@ -107,7 +107,7 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
         session.line(b"0 RECENT")
     session.write_flags(selected)
     session.ok("Flags permitted", b"PERMANENTFLAGS (%s)" % (b"" if read_only else flags.ALL_SYSTEM + b" \\*"))
-    first_unseen = _first_unseen(selected)
+    first_unseen = shared.table.first_unseen()
     if first_unseen and not session.rev2 and not session.uidonly:
         session.ok("First unseen", b"UNSEEN %d" % first_unseen)
     session.ok("UIDs are valid", b"UIDVALIDITY %d" % folder.uidvalidity)
@@ -159,10 +159,3 @@ def _kept(selected: Selected, resync: Resync) -> int:
             break
         kept = uid
     return kept
-
-
-def _first_unseen(selected: Selected) -> int:
-    if not selected.state.unseen:
-        return 0
-    rows = selected.shared.rows
-    return next((at for at, uid in enumerate(selected.uids, 1) if not rows[uid].flags & flags.SEEN), 0)

@@ -152,7 +152,7 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
         command.unchanged_since,
         session.progress,
     )
-    selected.shared.written(result.rows, result.modseq)
+    selected.shared.written(result)
     for row in result.rows:
         if not selected.number(row.uid):
             continue

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.responses import Illegal
 from server.imap.view import Selected, SharedView, Updates
-from server.mailbox.model import Changes, Folder, FolderState, Row, View
+from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult, View
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -103,7 +103,7 @@ def test_what_a_session_was_told_is_not_told_again() -> None:
     truth = Truth(3)
     one, other = Selected(truth.shared, False), Selected(truth.shared, False)
     changed = truth.flag(2, 1)
-    truth.shared.written([changed], truth.modseq)
+    truth.shared.written(StoreResult([changed], [], truth.modseq, 1))
     one.told(changed)
     assert one.updates(True).changed == []
     assert other.updates(True).changed == [changed]
@@ -115,7 +115,7 @@ def test_a_gap_in_the_modseq_is_asked_for() -> None:
     session = Selected(truth.shared, False)
     foreign = truth.flag(1, 8)
     own = truth.flag(2, 1)
-    truth.shared.written([own], truth.modseq)
+    truth.shared.written(StoreResult([own], [], truth.modseq, 1))
     assert truth.shared.stale
     session.told(own)
     truth.refresh()
@@ -172,7 +172,7 @@ class TwoSessions(RuleBasedStateMachine):
         uid = sorted(self.truth.rows)[pick % len(self.truth.rows)]
         changed = self.truth.flag(uid, flags)
         if own:
-            self.truth.shared.written([changed], self.truth.modseq)
+            self.truth.shared.written(StoreResult([changed], [], self.truth.modseq, 1))
 
     @rule(picks=st.sets(st.integers(0, 9), min_size=1, max_size=3))
     def expunge(self, picks: set[int]) -> None:
@@ -195,13 +195,15 @@ class TwoSessions(RuleBasedStateMachine):
         if news.exists is not None:
             for uid in session.uids[len(client) : news.exists]:
                 client.append(uid)
-                known[uid] = self.truth.shared.rows[uid].flags
+                row = session.row(uid)
+                assert row is not None
+                known[uid] = row.flags
         for changed in news.changed:
             assert client[session.number(changed.uid) - 1] == changed.uid
             known[changed.uid] = changed.flags
         for uid in client:
-            if flags and uid in self.truth.shared.rows:
-                assert known[uid] == self.truth.shared.rows[uid].flags
+            if flags and (row := session.row(uid)) is not None:
+                assert known[uid] == row.flags
         if expunge:
             assert client == list(self.truth.shared.uids)
 
