@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from server.base.errors import Reason, Refused
 from server.base.limits import IMAP_FETCH_BYTES, IMAP_FETCH_STEP
+from server.imap import bulk
 from server.imap.commands.select import tell_vanished
 from server.imap.grammar import dates, flags, write
 from server.imap.grammar.cursor import Cursor
@@ -107,6 +108,10 @@ class _Fetching:
 
     async def run(self) -> Done:
         uids = self.selected.resolve(self.numbers, self.by_uid)
+        items = [attribute.name for attribute in self.asked]
+        plain = self.since is None and self.range is None and not self.session.uidonly and bulk.ITEMS.issuperset(items)
+        if plain and await bulk.tell(self.session, uids, items):
+            return Done("FETCH completed")
         rows = [row for uid in uids if (row := self.selected.row(uid)) is not None]
         gone = len(rows) < len(uids)
         if self.since is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from server.base.limits import KEYWORDS_PER_MESSAGE
@@ -81,8 +81,10 @@ def _gather(found: Iterable[tuple[int, str]]) -> FlagSet:
     return FlagSet(mask, tuple(keywords.values()))
 
 
-def render(mask: int, keywords: Iterable[str]) -> bytes:
+def render(mask: int, keywords: Sequence[str]) -> bytes:
     """The flags of a message, without the parentheses."""
     system = _RENDERED[mask & 31]
+    if not keywords:
+        return system
     named = b" ".join(name.encode("ascii", "replace") for name in keywords)
     return b" ".join(part for part in (system, named) if part)
