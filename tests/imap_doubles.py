@@ -25,7 +25,7 @@ from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
 from server.mailbox.commands import Progress
-from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, Row, StoreResult, View
+from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
@@ -75,6 +75,20 @@ class MemoryReading:
     purpose: str
     count: int
     told: bool = False
+
+
+class MemoryIncoming:
+    """`server.mailbox.incoming.Incoming` that only gathers."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    async def add(self, data: bytes) -> None:
+        self.data += data
 
 
 class MemoryMailbox:
@@ -243,6 +257,41 @@ class MemoryMailbox:
         self._told(folder_id)
         return pairs
 
+    def incoming(self) -> MemoryIncoming:
+        return MemoryIncoming()
+
+    async def append_many(self, folder_id: int, messages: Sequence[NewMessage]) -> list[int]:
+        kept, modseq = self._of(folder_id), 0
+        uids = []
+        for message in messages:
+            uids.append(await self._keep(kept, message))
+            modseq = modseq or kept.modseq
+        # One command, one change.
+        kept.modseq = modseq
+        for uid in uids:
+            kept.rows[uid] = replace(kept.rows[uid], modseq=modseq)
+        self._told(folder_id)
+        return uids
+
+    async def replace(self, folder_id: int, uid: int, target_id: int, message: NewMessage) -> int:
+        source, target = self._of(folder_id), self._of(target_id)
+        if uid not in source.rows:
+            raise Refused(Reason.NO_SUCH_MESSAGE, "This message is no longer there.")
+        new = await self._keep(target, message)
+        source.drop([uid])
+        self._told(folder_id)
+        self._told(target_id)
+        return new
+
+    async def _keep(self, kept: Kept, message: NewMessage) -> int:
+        data = message.data if isinstance(message.data, bytes) else message.data.data  # type: ignore[attr-defined]
+        content_id = len(self.contents).to_bytes(16, "big")
+        self.contents[content_id] = bytes(data)
+        return kept.add(content_id, len(data), message.flags, message.keywords, message.internaldate or NOW)
+
+    async def rows(self, folder_id: int, uids: Sequence[int]) -> list[Row]:
+        return [self._of(folder_id).rows[uid] for uid in uids if uid in self._of(folder_id).rows]
+
     async def append(
         self,
         folder_id: int,
@@ -251,11 +300,8 @@ class MemoryMailbox:
         keywords: Sequence[str] = (),
         internaldate: datetime | None = None,
     ) -> int:
-        content_id = len(self.contents).to_bytes(16, "big")
-        self.contents[content_id] = data
-        uid = self._of(folder_id).add(content_id, len(data), flags, keywords, internaldate or NOW)
-        self._told(folder_id)
-        return uid
+        message = NewMessage(data, flags, tuple(keywords), internaldate)
+        return (await self.append_many(folder_id, [message]))[0]
 
     async def summaries(
         self, content_ids: Sequence[bytes], reading: MemoryReading | None = None

@@ -45,6 +45,11 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"STATUS=SIZE",  # RFC 8438
     b"WITHIN",  # RFC 5032
     b"SAVEDATE",  # RFC 8514
+    b"MULTIAPPEND",  # RFC 3502
+    b"BINARY",  # RFC 3516
+    b"CATENATE",  # RFC 4469
+    b"REPLACE",  # RFC 8508
+    b"PREVIEW",  # RFC 8970
 )
 CAPABILITIES_IN_CLEAR: tuple[bytes, ...] = (b"STARTTLS", b"LOGINDISABLED")  # RFC 3501 §6.2.1, §6.2.3
 CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (

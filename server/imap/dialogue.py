@@ -21,7 +21,9 @@ from server.base.limits import (
     IMAP_LINE_BEFORE_LOGIN,
     IMAP_LITERAL,
     IMAP_LITERAL_BEFORE_LOGIN,
+    IMAP_MESSAGE_IN_MEMORY,
     IMAP_PASSED_OVER,
+    LARGE_MESSAGE_BYTES,
 )
 from server.db.pool import trouble
 from server.imap import responses
@@ -31,7 +33,7 @@ from server.imap.commands.nonauth import Authenticate, Challenge
 from server.imap.commands.table import VERBS
 from server.imap.deflate import Inflater
 from server.imap.grammar.cursor import BadSyntax, Cursor
-from server.imap.grammar.reader import Admission, Frame, LineTooLong, LiteralRefused, Prompt, Reader
+from server.imap.grammar.reader import Admission, Frame, LineTooLong, LiteralRefused, Piece, Prompt, Reader
 from server.imap.responses import Declined, Desynchronised, Done, Illegal
 from server.imap.session import Session, State
 
@@ -131,6 +133,8 @@ class Dialogue:
                 self.session.write(b"+ Go ahead\r\n")
             case Frame():
                 await self._command(event)
+            case Piece():
+                await self.session.uploads.add(event)
             case LiteralRefused():
                 self._refuse_literal(event)
             case LineTooLong():
@@ -142,7 +146,7 @@ class Dialogue:
         if self._inflater is None:
             return False
         try:
-            piece = self._inflater.read(self._reader.wanted)
+            piece = self._inflater.read(self._reader.missing)
         except zlib.error:
             self.say_bye("The compressed stream is damaged")
             return False
@@ -169,10 +173,13 @@ class Dialogue:
         largest = self.session.services.max_message_bytes if verb.big else IMAP_LITERAL
         if size > largest or taken + size > largest + IMAP_LITERAL:
             return Admission.TOO_BIG
-        if not self.session.services.budget.take(size):
+        # RFC 4469: a TEXT is joined to what stands before it, and cannot go into the mailbox by itself.
+        passes = verb.big and size > IMAP_MESSAGE_IN_MEMORY and not text.upper().endswith((b"(TEXT ", b" TEXT "))
+        memory = LARGE_MESSAGE_BYTES if passes else size
+        if not self.session.services.budget.take(memory):
             return Admission.NOT_NOW
-        self._taken += size
-        return Admission.ACCEPT
+        self._taken += memory
+        return Admission.HAND_ON if passes else Admission.ACCEPT
 
     def _head(self, cursor: Cursor) -> tuple[bytes, Verb]:
         """tag SP command-name → (tag, verb). Raises BadSyntax (unknown), Illegal (not in this state)."""
@@ -352,6 +359,7 @@ class Dialogue:
     def _give_back(self) -> None:
         self.session.services.budget.give(self._taken)
         self._taken = 0
+        self.session.uploads.clear()
 
 
 # Commands that change the list of mailboxes.

@@ -20,6 +20,7 @@ from server.imap.capabilities import Phase, capabilities
 from server.imap.grammar import flags, names, write
 from server.imap.grammar.sequence import compact
 from server.imap.responses import untagged
+from server.imap.uploads import Uploads
 from server.imap.view import Selected, Updates, Views
 from server.mailbox.model import Folder, Row
 
@@ -96,6 +97,7 @@ class Session:
         self.compressed = False  # RFC 4978; the dialogue follows it when the answer is written
         self.tag = b""  # of the command being run
         self._told_at = services.now()  # when the client last heard of that command
+        self.uploads = Uploads(lambda: self.mailbox.incoming())  # messages that come as literals of the next command
         self.wake: Callable[[], None] | None = None  # set by the edge: called when an idling session has news
         self.notifications: Notifications | None = None  # what it is told by itself (RFC 5465)
         self.arrived: list[int] = []  # uids that were counted, and are still to be told as NOTIFY asked

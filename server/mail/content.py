@@ -55,6 +55,26 @@ class Base64:
         return octets(self._kept, "base64")
 
 
+class QuotedPrintable:
+    """`octets` of quoted-printable that passes: `update` gives what is ready, `finish` the rest."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def update(self, body: bytes) -> bytes:
+        kept = self._kept + body
+        # What "=" stands for ends with its line.
+        cut = kept.rfind(b"\n") + 1 if b"=" in kept else len(kept)
+        self._kept = kept[cut:]
+        return quopri.decodestring(kept[:cut])
+
+    def finish(self) -> bytes:
+        return quopri.decodestring(self._kept)
+
+
+DECODERS: dict[str, type[Base64 | QuotedPrintable]] = {"base64": Base64, "quoted-printable": QuotedPrintable}
+
+
 def decode(part: Part, data: bytes, *, whole: bool = True) -> bytes:
     """The octets of a part. `data` is the whole message, or with `whole=False` the body of the part alone."""
     return octets(data[part.body_start : part.body_end] if whole else data, part.encoding)

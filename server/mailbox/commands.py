@@ -58,7 +58,7 @@ async def store(
             async with connection.transaction():
                 await _lock(connection, owner_id, folder_id)
                 if unchanged_since is not None:
-                    before = await _rows(connection, owner_id, folder_id, step)
+                    before = await present(connection, owner_id, folder_id, step)
                     conflicts += [row.uid for row in before if row.modseq > unchanged_since]
                     step = [row.uid for row in before if row.modseq <= unchanged_since]
                 found = await connection.fetch(
@@ -107,7 +107,7 @@ async def copy(
     async with connection.transaction():
         await _lock(connection, owner_id, folder_id, target_id)
         for step in _steps(uids, progress):
-            rows = await _rows(connection, owner_id, folder_id, step)
+            rows = await present(connection, owner_id, folder_id, step)
             new = await add(connection, owner_id, target_id, [_addition(row) for row in rows])
             copied += zip([row.uid for row in rows], new, strict=True)
     return copied
@@ -169,10 +169,24 @@ async def append(
     return await add(connection, owner_id, folder_id, additions)
 
 
+async def replace(
+    connection: asyncpg.Connection, owner_id: int, folder_id: int, uid: int, target_id: int, addition: Addition
+) -> int:
+    """Adds a message whose content is written and removes another, in the caller's transaction.
+
+    Raises Refused: NO_SUCH_FOLDER, NO_SUCH_MESSAGE.
+    """
+    await _lock(connection, owner_id, folder_id, target_id)
+    (new,) = await add(connection, owner_id, target_id, [addition])
+    if not await connection.fetch(queries.REMOVE, owner_id, folder_id, [uid], False):
+        raise Refused(Reason.NO_SUCH_MESSAGE, "This message is no longer there.")
+    return new
+
+
 async def _move_step(
     connection: asyncpg.Connection, owner_id: int, folder_id: int, step: list[int], target_id: int
 ) -> list[tuple[int, int]]:
-    rows = await _rows(connection, owner_id, folder_id, step)
+    rows = await present(connection, owner_id, folder_id, step)
     new = await add(connection, owner_id, target_id, [_addition(row) for row in rows])
     await connection.fetch(queries.REMOVE, owner_id, folder_id, [row.uid for row in rows], False)
     return list(zip([row.uid for row in rows], new, strict=True))
@@ -185,7 +199,8 @@ async def _lock(connection: asyncpg.Connection, owner_id: int, *folder_ids: int)
         raise no_such_folder()
 
 
-async def _rows(connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: list[int]) -> list[Row]:
+async def present(connection: asyncpg.Connection, owner_id: int, folder_id: int, uids: Sequence[int]) -> list[Row]:
+    """Those of these messages that are there, in order of uid."""
     return list(map(_row, await connection.fetch(queries.ROWS, owner_id, folder_id, uids)))
 
 

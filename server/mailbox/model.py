@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntFlag, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.mailbox.incoming import Incoming
 
 
 class OwnerKind(StrEnum):
@@ -135,9 +139,9 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to append: the RFC 5322 bytes, flags, keywords and INTERNALDATE (now when None)."""
+    """A message to append: the RFC 5322 bytes, or as it came in; flags, keywords and INTERNALDATE (now when None)."""
 
-    data: bytes = field(repr=False)
+    data: bytes | Incoming = field(repr=False)
     flags: int = 0
     keywords: tuple[str, ...] = ()
     internaldate: datetime | None = None

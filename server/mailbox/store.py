@@ -12,7 +12,6 @@ Rules that every method keeps:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal
@@ -25,11 +24,11 @@ from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
-from server.base.limits import MIME_HEADER_BYTES
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, queries, views
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
+from server.mailbox.incoming import Incoming
 from server.mailbox.keys import Keys, OwnerKey
 from server.mailbox.model import (
     INBOX_ID,
@@ -40,12 +39,12 @@ from server.mailbox.model import (
     Identity,
     NewMessage,
     OwnerKind,
+    Row,
     StoreResult,
     View,
 )
 from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.trouble import connection
-from server.mailbox.understand import understand
 
 Operation = Literal["add", "remove", "replace"]
 Also = Callable[[asyncpg.Connection], Awaitable[None]]
@@ -164,6 +163,11 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await views.view(acquired, self._key, folder_id)
 
+    async def rows(self, folder_id: int, uids: Sequence[int]) -> list[Row]:
+        """Those of these messages that are there, in order of uid."""
+        async with connection(self._pool) as acquired:
+            return await commands.present(acquired, self.owner_id, folder_id, uids)
+
     async def changes(self, folder_id: int, since_modseq: int) -> Changes:
         """What changed after a modseq. Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:
@@ -237,12 +241,7 @@ class Mailbox:
 
     async def append_many(self, folder_id: int, messages: Sequence[NewMessage], also: Also | None = None) -> list[int]:
         """Appends all or none, in order; returns the uids. `also` runs in the same transaction. Raises as `append`."""
-        now = clock.now()
-        prepared = [await self._prepare(message.data, now) for message in messages]
-        additions = [
-            Addition(body.content_id, message.flags, message.keywords, message.internaldate or now, body.size)
-            for message, body in zip(messages, prepared, strict=True)
-        ]
+        prepared, additions = await self._prepare(messages)
         async with connection(self._pool) as acquired, acquired.transaction():
             await content.write(acquired, self._key, prepared)
             uids = await commands.append(acquired, self.owner_id, folder_id, additions)
@@ -255,6 +254,22 @@ class Mailbox:
         """A reading of these contents, to be given to `summaries` or `body`, whose first answer tells it in the trail
         before anything is seen. `actor` is an address."""
         return Reading(self.owner_id, actor, content_ids, purpose)
+
+    async def replace(self, folder_id: int, uid: int, target_id: int, message: NewMessage) -> int:
+        """Puts a message in the place of another, at once or not at all (RFC 8508); returns its uid.
+
+        Raises as `append`, and Refused(NO_SUCH_MESSAGE).
+        """
+        prepared, (addition,) = await self._prepare([message])
+        async with connection(self._pool) as acquired, acquired.transaction():
+            await content.write(acquired, self._key, prepared)
+            new = await commands.replace(acquired, self.owner_id, folder_id, uid, target_id, addition)
+        self._changed(folder_id, target_id)
+        return new
+
+    def incoming(self) -> Incoming:
+        """A message that comes in pieces, for `append_many` or `replace`."""
+        return Incoming(self._pool, self.owner_id, self._store.anchors, self._store.edge.salts)
 
     async def summaries(self, content_ids: Sequence[bytes], reading: Reading | None = None) -> dict[bytes, Summary]:
         """The summaries of those contents, one query for all; one that does not open is left out and logged."""
@@ -285,19 +300,20 @@ class Mailbox:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""
         await self._store.reader.tell(self.reading(actor, content_ids, purpose))
 
-    async def _prepare(self, data: bytes, now: datetime) -> content.Prepared:
-        anchors, salts = self._store.anchors, self._store.edge.salts
-        if len(data) <= content.LARGE_BODY:
-            return content.prepare(data, understand(data, anchors, now).summary(), salts)
-        understood = await asyncio.to_thread(understand, data, anchors, now)
-        summary = await asyncio.to_thread(understood.summary)
-        large = content.LargeBody(self._pool, [self.owner_id], salts)
-        await large.begin()
-        border = min(understood.header_size, MIME_HEADER_BYTES)
-        with memoryview(data) as view:
-            for start in range(border, len(data), content.PIECE):
-                await large.add(view[start : start + content.PIECE])
-        return await large.finish(data[:border], summary)
+    async def _prepare(self, messages: Sequence[NewMessage]) -> tuple[list[content.Prepared], list[Addition]]:
+        now = clock.now()
+        prepared: list[content.Prepared] = []
+        for message in messages:
+            if isinstance(message.data, Incoming):
+                incoming = message.data
+            else:
+                incoming = self.incoming()
+                await incoming.add(message.data)
+            prepared.append(await incoming.finish(now))
+        return prepared, [
+            Addition(body.content_id, message.flags, message.keywords, message.internaldate or now, body.size)
+            for message, body in zip(messages, prepared, strict=True)
+        ]
 
     def _changed(self, *folder_ids: int) -> None:
         self._store.announcer.changed((self.owner_id, folder_id) for folder_id in folder_ids)

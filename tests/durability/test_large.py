@@ -13,6 +13,7 @@ import pytest
 from crypto.pki import development
 from crypto.smime.sign import sign_detached
 from server.base import clock
+from server.mail.content import octets
 from tests.durability.processes import kill, kind_of, memory, tree
 from tests.serving import DOCTOR, PHARMACY, START_SECONDS, Served, caducee
 
@@ -20,11 +21,13 @@ MEGABYTE = 1_000_000
 # What a message past 1 MiB may take of its worker, whatever its size: limits.LARGE_MESSAGE_BYTES, and what the
 # allocator keeps besides.
 ROOM_KIB = 10 * 1024
+IMAP_ROOM_KIB = 16 * 1024  # and on the way out a piece that is read, one that is opened, gathered, written
 ENTITY = b"Content-Type: image/png; name=radio.png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 LINE = b"iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAYAAAB/HSuDAAAACXBIWXMAAAsTAAALEwEAmpwYAA\r\n"
 LARGEST = {
     "CADUCEE_TRANSPORT__MAX_MESSAGE_BYTES": str(256 * 1024 * 1024),
-    "CADUCEE_SUBMISSION__WORKERS": "1",  # the one that is watched
+    "CADUCEE_SUBMISSION__WORKERS": "1",  # those that are watched
+    "CADUCEE_IMAP__WORKERS": "1",
 }
 
 
@@ -92,6 +95,26 @@ def test_memory_does_not_follow_the_size(served: Served, megabytes: int) -> None
     send(served, data)
     assert memory(worker, "VmHWM") - before < ROOM_KIB
     assert fetched(served, str(megabytes)).endswith(data)
+
+
+@pytest.mark.timeout(600)
+def test_memory_of_imap_does_not_follow_the_size(served: Served) -> None:
+    (worker,) = processes(served, "imap")
+    client = served.imap(PHARMACY)
+
+    def there_and_back(data: bytes) -> None:
+        assert client.append("Drafts", None, None, data)[0] == "OK"
+        client.select("Drafts", readonly=True)
+        for item in ("BODY.PEEK[]", "BINARY.PEEK[1]"):
+            _, found = client.fetch("*", f"({item})")
+            assert isinstance(found[0], tuple)
+            assert found[0][1] == (data if item == "BODY.PEEK[]" else octets(data[data.index(LINE) :], "base64"))
+
+    there_and_back(message(1, 100_000))
+    before = memory(worker, "VmRSS")
+    there_and_back(message(2, 25 * MEGABYTE))
+    assert memory(worker, "VmHWM") - before < IMAP_ROOM_KIB
+    client.logout()
 
 
 @pytest.mark.timeout(300)

@@ -1,21 +1,18 @@
-"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): create, status, append, idle.
+"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): create, status, idle.
 
-SELECT, LIST and ENABLE have their own modules.
+SELECT, LIST, APPEND and ENABLE have their own modules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
-from server.base.errors import Reason, Refused
 from server.imap.command import Bare
-from server.imap.grammar import dates, flags, names
+from server.imap.grammar import names
 from server.imap.grammar.cursor import BadSyntax, Cursor
-from server.imap.grammar.flags import FlagSet
 from server.imap.object_ids import mailbox_id
-from server.imap.responses import Declined, Done
+from server.imap.responses import Done
 from server.imap.session import Session
 from server.mailbox.model import FolderState
 
@@ -139,57 +136,6 @@ def write_status(session: Session, name: str, uidvalidity: int, state: FolderSta
     if "MAILBOXID" in items:
         told.append(mailbox_id(state.folder_id))
     session.line(b"STATUS %s (%s)" % (session.written_name(name), b" ".join(told)))
-
-
-# --- APPEND ---------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Append:
-    mailbox: bytes
-    flags: FlagSet
-    internaldate: datetime | None
-    data: bytes = field(repr=False)
-
-
-def parse_append(cursor: Cursor) -> Append:
-    """append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal"""
-    cursor.sp()
-    mailbox = cursor.astring("a mailbox name")
-    cursor.sp()
-    given, moment = FlagSet(), None
-    if cursor.peek(b"("):
-        given = flags.flag_list(cursor)
-        cursor.sp()
-    if cursor.peek(b'"'):
-        moment = dates.date_time(cursor)
-        cursor.sp()
-    data = cursor.literal()
-    if cursor.literal8:
-        raise BadSyntax("Binary literals are not offered")
-    return Append(mailbox, given, moment, data)
-
-
-async def append(session: Session, command: Append) -> Done:
-    if not command.data:
-        # RFC 9051 §6.3.12: a client that changed its mind sends an empty literal.
-        raise Declined(b"CANNOT", "An empty message is not stored")
-    name = session.name(command.mailbox)
-    try:
-        folder = await session.mailbox.folder(name)
-        uid = await session.mailbox.append(
-            folder.folder_id, command.data, command.flags.mask, command.flags.keywords, command.internaldate
-        )
-    except Refused as refusal:
-        raise try_create(refusal) from None
-    session.services.views.wrote(session.mailbox.owner_id, folder.folder_id)
-    # RFC 4315 §3
-    return Done("APPEND completed", b"APPENDUID %d %d" % (folder.uidvalidity, uid))
-
-
-def try_create(refusal: Refused) -> Exception:
-    """RFC 9051 §6.3.12, §6.4.7: a target that does not exist is told with TRYCREATE."""
-    if refusal.reason is Reason.NO_SUCH_FOLDER:
-        return Declined(b"TRYCREATE", "There is no such mailbox")
-    return refusal
 
 
 # --- NAMESPACE, IDLE ------------------------------------------------------------------------------------------

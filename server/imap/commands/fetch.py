@@ -22,7 +22,7 @@ from server.imap.grammar.fetch import Attribute, FetchItems, Section, fetch_item
 from server.imap.grammar.sequence import SequenceSet, sequence_set
 from server.imap.object_ids import THREAD_ID, email_id
 from server.imap.responses import Declined, Desynchronised, Done, Illegal
-from server.imap.section import Extent, label, locate
+from server.imap.section import Content, label
 from server.imap.session import Session
 from server.imap.view import Selected
 from server.mailbox.model import Row
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from server.mailbox.reading import Reading
 
 _WHOLE = Section()
-_STRUCTURE = frozenset({"ENVELOPE", "BODYSTRUCTURE", "BODY"})
+_WORDS = frozenset({"ENVELOPE", "PREVIEW"})
+_SUMMARISED = frozenset({"ENVELOPE", "BODYSTRUCTURE", "BODY", "PREVIEW"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,12 @@ class _Fetching:
         sections = [attribute for attribute in asked if attribute.section is not None]
         # The whole message needs no summary: it goes from its first octet to its last.
         self.opens = any(
-            attribute.section != _WHOLE if attribute.section else attribute.name in _STRUCTURE for attribute in asked
+            attribute.section != _WHOLE if attribute.section else attribute.name in _SUMMARISED for attribute in asked
         )
         # What is a person's words, not the shape of a message, counts as reading it.
-        self.reads = bool(sections) or Attribute("ENVELOPE") in asked
+        self.reads = any(
+            (attribute.section and attribute.name != "BINARY.SIZE") or attribute.name in _WORDS for attribute in asked
+        )
         self.sets_seen = not self.selected.read_only and any(not attribute.peek for attribute in sections)
         self.reading: Reading | None = None
         self.damaged = False
@@ -185,6 +188,7 @@ class _Fetching:
         asked = self.asked
         if flags_changed:
             asked += tuple(extra for extra in self._news() if extra not in asked)
+        content = Content(self.session.mailbox, row, summary, self.reading)
         separator = b"* %s (" % self.session.head(row.uid)
         for attribute in asked:
             yield separator
@@ -192,7 +196,7 @@ class _Fetching:
             if attribute.section is None:
                 yield _plain(row, summary, attribute.name)
             else:
-                async for piece in self._section(row, summary, attribute, attribute.section):
+                async for piece in self._section(content, attribute, attribute.section):
                     yield piece
         yield b")\r\n"
 
@@ -202,34 +206,23 @@ class _Fetching:
         names = ("FLAGS", "MODSEQ"[: 6 * session.condstore], "UID"[: 3 * (session.qresync and not session.uidonly)])
         return tuple(Attribute(name) for name in names if name)
 
-    async def _section(
-        self, row: Row, summary: Summary | None, attribute: Attribute, section: Section
-    ) -> AsyncIterator[bytes]:
+    async def _section(self, content: Content, attribute: Attribute, section: Section) -> AsyncIterator[bytes]:
+        is_binary = attribute.name.startswith("BINARY")
+        found = await (content.decoded if is_binary else content.section)(section, attribute.partial)
         yield label(attribute) + b" "
-        extent = Extent(0, row.size) if summary is None else locate(section, summary)
-        if extent is None:
+        if attribute.name == "BINARY.SIZE":
+            yield b"%d" % (found.size if found else 0)
+        elif found is None:
             yield b"NIL"
-            return
-        if extent.fields:
-            header = extent.chosen(await self._octets(row, summary, extent.start, extent.end))
-            yield _literal(_part(header, attribute.partial))
-            return
-        extent = extent.part(attribute.partial)
-        at, end = extent.start, extent.end
-        yield b"{%d}\r\n" % (end - at)
-        while at < end:
-            piece = await self._octets(row, summary, at, min(end, at + IMAP_FETCH_BYTES))
-            yield write.without_nul(piece)
-            at += len(piece)
-
-    async def _octets(self, row: Row, summary: Summary | None, start: int, end: int) -> bytes:
-        """Exactly [start, end) of the message; the header is in the summary, which is open already."""
-        if summary is not None and end <= len(summary.header):
-            return summary.header[start:end]
-        octets = await self.session.mailbox.body(row.content_id, start, end, self.reading)
-        if len(octets) != end - start:
-            raise Refused(Reason.CONTENT_DAMAGED, "The message is shorter than its summary says")
-        return octets
+        elif is_binary:
+            # RFC 3516 §4.2: literal8, in which NUL may stand.
+            yield b"~{%d}\r\n" % found.size
+            async for piece in found.pieces:
+                yield piece
+        else:
+            yield b"{%d}\r\n" % found.size
+            async for piece in found.pieces:
+                yield write.without_nul(piece)
 
 
 def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
@@ -256,13 +249,8 @@ def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
             return b"ENVELOPE " + summary.envelope
         case "BODYSTRUCTURE":
             return b"BODYSTRUCTURE " + summary.bodystructure
+        case "PREVIEW":
+            # RFC 8970 §3.1: empty where there is no text to show.
+            return b"PREVIEW " + write.string(summary.preview.encode())
         case _:
             return b"BODY " + summary.body
-
-
-def _part(octets: bytes, partial: tuple[int, int] | None) -> bytes:
-    return octets if partial is None else octets[partial[0] : partial[0] + partial[1]]
-
-
-def _literal(octets: bytes) -> bytes:
-    return b"{%d}\r\n" % len(octets) + write.without_nul(octets)

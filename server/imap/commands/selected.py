@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from server.base.errors import Refused
 from server.imap.command import Bare
-from server.imap.commands.auth import try_create
+from server.imap.commands.append import try_create
 from server.imap.grammar import flags
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.flags import FlagSet

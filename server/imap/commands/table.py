@@ -5,6 +5,7 @@ from __future__ import annotations
 from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
 from server.imap.commands import any as anywhere
 from server.imap.commands import (
+    append,
     auth,
     compress,
     enable,
@@ -12,6 +13,7 @@ from server.imap.commands import (
     listing,
     nonauth,
     notify,
+    replace,
     search,
     select,
     selected,
@@ -44,7 +46,7 @@ _ROWS = (
     Verb("LSUB", SIGNED_IN, listing.parse_lsub, listing.lsub),
     Verb("NAMESPACE", SIGNED_IN, bare, auth.namespace),
     Verb("STATUS", SIGNED_IN, auth.parse_status, auth.status),
-    Verb("APPEND", SIGNED_IN, auth.parse_append, auth.append, big=True, changes=True),
+    Verb("APPEND", SIGNED_IN, append.parse_append, append.append, big=True, changes=True),
     Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
     Verb("NOTIFY", SIGNED_IN, parse_notify, notify.notify, refresh=True),
     # §6.4, selected
@@ -57,12 +59,14 @@ _ROWS = (
     Verb("STORE", SELECTED, selected.parse_store, selected.store, expunge=False),
     Verb("COPY", SELECTED, selected.parse_copy, selected.copy, changes=True),
     Verb("MOVE", SELECTED, selected.parse_copy, selected.move),
+    Verb("REPLACE", SELECTED, replace.parse_replace, replace.replace, big=True, changes=True),
     # UID forms name messages by uid, so that EXPUNGE confuses nobody (RFC 9051 §7.5.1)
     Verb("UID EXPUNGE", SELECTED, selected.parse_messages, selected.uid_expunge),
     Verb("UID SEARCH", SELECTED, search.parse_search, search.uid_search),
     Verb("UID FETCH", SELECTED, fetch.parse_fetch, fetch.uid_fetch),
     Verb("UID STORE", SELECTED, selected.parse_store, selected.uid_store),
     Verb("UID COPY", SELECTED, selected.parse_copy, selected.uid_copy, changes=True),
+    Verb("UID REPLACE", SELECTED, replace.parse_replace, replace.uid_replace, big=True, changes=True),
     Verb("UID MOVE", SELECTED, selected.parse_copy, selected.uid_move),
 )
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _ROWS}

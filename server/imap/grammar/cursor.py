@@ -10,7 +10,7 @@ import re
 
 from server.base.errors import ProtocolViolation, Reason
 from server.base.limits import IMAP_NESTING
-from server.imap.grammar.reader import NUMBER64, Frame
+from server.imap.grammar.reader import NUMBER64, Frame, Passed
 
 
 class BadSyntax(ProtocolViolation):
@@ -118,7 +118,14 @@ class Cursor:
         return self.match(_SEQUENCE_SET, "a sequence set")
 
     def literal(self) -> bytes:
-        """A literal; `literal8` tells whether it was of the binary kind."""
+        """A literal of an argument; `literal8` tells whether it was of the binary kind."""
+        octets = self.large_literal()
+        if isinstance(octets, Passed):
+            raise BadSyntax("The literal is larger than allowed here")
+        return octets
+
+    def large_literal(self) -> bytes | Passed:
+        """A literal, or what stands for one that was handed on while it came."""
         self.literal8 = self.take(b"~")
         self.expect(b"\0", "a literal")
         return next(self._literals)

@@ -12,6 +12,7 @@ from server.imap.grammar.partial import Partial, partial
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})*")
 _TEXT = re.compile(rb"[A-Za-z.]+")
+_LAZY = b" (LAZY)"
 
 # fetch-att without arguments.
 _PLAIN = frozenset(
@@ -37,7 +38,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One fetch-att. `section` only for BODY[…] and RFC822…; `partial` is (first octet, octets)."""
+    """One fetch-att. `section` only for BODY[…], BINARY[…] and RFC822…; `partial` is (first octet, octets)."""
 
     name: str
     section: Section | None = None
@@ -113,8 +114,20 @@ def _modifiers(cursor: Cursor, attributes: tuple[Attribute, ...]) -> FetchItems:
 def _attribute(cursor: Cursor) -> Attribute:
     name = cursor.match(_WORD, "a fetch attribute").decode().upper()
     if name in ("BODY", "BODY.PEEK") and cursor.peek(b"["):
-        section = _section(cursor)
-        return Attribute("BODY", section, name == "BODY.PEEK", _partial(cursor))
+        return Attribute("BODY", section(cursor), name == "BODY.PEEK", _partial(cursor))
+    # RFC 3516 §4: "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary
+    if name in ("BINARY", "BINARY.PEEK", "BINARY.SIZE"):
+        asked = section(cursor)
+        if asked.text:
+            raise BadSyntax("BINARY takes the number of a part")
+        if name == "BINARY.SIZE":
+            return Attribute(name, asked)
+        return Attribute("BINARY", asked, name == "BINARY.PEEK", _partial(cursor))
+    # RFC 8970 §3.1: "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]; it is there at once, LAZY or not.
+    if name == "PREVIEW":
+        if cursor.text[cursor.at : cursor.at + len(_LAZY)].upper() == _LAZY:
+            cursor.at += len(_LAZY)
+        return Attribute(name)
     if name in _PLAIN:
         return Attribute(name)
     if name in _RFC822:
@@ -124,7 +137,7 @@ def _attribute(cursor: Cursor) -> Attribute:
     raise BadSyntax("Unknown fetch attribute")
 
 
-def _section(cursor: Cursor) -> Section:
+def section(cursor: Cursor) -> Section:
     """section = "[" [section-spec] "]" ; section-part = nz-number *("." nz-number)"""
     cursor.expect(b"[", "a section")
     part = text = ""

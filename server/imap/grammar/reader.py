@@ -31,9 +31,18 @@ class Admission(Enum):
     """What to do with an announced literal."""
 
     ACCEPT = auto()
+    HAND_ON = auto()  # accept, and hand on while it comes: it is too large to wait here
     TOO_BIG = auto()
     NOT_NOW = auto()  # the worker's memory is taken
     SENSELESS = auto()  # the command could not succeed whatever the literal holds
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Stands for a literal that was handed on: the `number`-th such of its command, from 0."""
+
+    number: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,16 @@ class Frame:
     """One whole command; `fault` says why it cannot be parsed."""
 
     text: bytes
-    literals: tuple[bytes, ...] = ()
+    literals: tuple[bytes | Passed, ...] = ()
     fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next octets of a literal that is handed on, the `number`-th such of its command."""
+
+    number: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ class LineTooLong:
     text: bytes
 
 
-Event = Frame | Prompt | LiteralRefused | LineTooLong
+Event = Frame | Piece | Prompt | LiteralRefused | LineTooLong
 # Judges a literal from the command so far: (text, octets of literals already taken, octets announced, non-sync).
 Admit = Callable[[bytes, int, int, bool], Admission]
 
@@ -79,8 +96,9 @@ class Reader:
         self._buffer = bytearray()
         self._searched = 0
         self._text = bytearray()
-        self._literals: list[bytes] = []
-        self._need: int | None = None  # octets of the literal being read
+        self._literals: list[bytes | Passed] = []
+        self._need: int | None = None  # octets of the literal being read, that are still to be taken
+        self._passing: Passed | None = None  # it is handed on
         self._fault = ""
         self.longest_line = IMAP_LINE_BEFORE_LOGIN
         self.passes_over = 0  # octets of a refused literal that are worth waiting for
@@ -109,13 +127,8 @@ class Reader:
 
     @property
     def missing(self) -> int:
-        """Octets of an admitted literal that have not come."""
-        return max((self._need or 0) - len(self._buffer), 0)
-
-    @property
-    def wanted(self) -> int:
-        """Octets of an admitted literal that have not come."""
-        return max((self._need or 0) - len(self._buffer), 0)
+        """Octets of an admitted literal that have not come, while nothing can be done without them."""
+        return 0 if self._passing is not None else max((self._need or 0) - len(self._buffer), 0)
 
     @property
     def in_command(self) -> bool:
@@ -138,12 +151,14 @@ class Reader:
         if self._refused is not None:
             return self._pass_over(self._refused)
         while True:
+            if self._passing is not None and self._need:
+                return self._piece(self._passing.number, min(len(self._buffer), self._need))
             if self._need is not None:
                 if len(self._buffer) < self._need:
                     return None
-                self._literals.append(bytes(self._buffer[: self._need]))
+                self._literals.append(self._passing or bytes(self._buffer[: self._need]))
                 del self._buffer[: self._need]
-                self._need = None
+                self._need = self._passing = None
                 self._text.append(0)
             line = self.next_line()
             if line is None or isinstance(line, LineTooLong):
@@ -165,6 +180,14 @@ class Reader:
             if event is not None:
                 return event
 
+    def _piece(self, number: int, octets: int) -> Piece | None:
+        if not octets:
+            return None
+        piece = Piece(number, bytes(self._buffer[:octets]))
+        del self._buffer[:octets]
+        self._need = (self._need or 0) - octets
+        return piece
+
     def _literal(self, size: int, nonsync: bool) -> Event | None:
         text = bytes(self._text)
         if size > NUMBER64 or len(self._literals) >= IMAP_LITERALS:
@@ -172,8 +195,11 @@ class Reader:
         elif self._fault:
             admission = Admission.SENSELESS
         else:
-            admission = self._admit(text, sum(map(len, self._literals)), size, nonsync)
-        if admission is not Admission.ACCEPT:
+            taken = sum(len(literal) for literal in self._literals if isinstance(literal, bytes))
+            admission = self._admit(text, taken, size, nonsync)
+        if admission is Admission.HAND_ON:
+            self._passing = Passed(sum(isinstance(literal, Passed) for literal in self._literals), size)
+        elif admission is not Admission.ACCEPT:
             self._restart()
             refused = LiteralRefused(text, admission, nonsync and size > self.passes_over)
             if not nonsync or refused.fatal:
@@ -203,5 +229,5 @@ class Reader:
     def _restart(self) -> None:
         self._text.clear()
         self._literals = []
-        self._need = None
+        self._need = self._passing = None
         self._fault = ""

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.base.limits import IMAP_LINE, IMAP_LITERALS
-from server.imap.grammar.reader import Admission, Event, Frame, LineTooLong, LiteralRefused, Prompt, Reader
+from server.imap.grammar.reader import (
+    Admission,
+    Event,
+    Frame,
+    LineTooLong,
+    LiteralRefused,
+    Passed,
+    Piece,
+    Prompt,
+    Reader,
+)
 
 
 def events(data: bytes, pieces: int = 0, limit: int = 1_000, passes_over: int = 0) -> list[Event]:
@@ -32,6 +42,23 @@ def events(data: bytes, pieces: int = 0, limit: int = 1_000, passes_over: int = 
 def test_a_literal_stands_as_one_nul() -> None:
     told = events(b"a LOGIN {4+}\r\nus\r\n {2}\r\npw\r\n")
     assert told == [Prompt(), Frame(b"a LOGIN \0 \0", (b"us\r\n", b"pw"))]
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_a_large_literal_is_handed_on_while_it_comes(pieces: int) -> None:
+    reader = Reader(lambda text, taken, size, nonsync: Admission.HAND_ON if size > 3 else Admission.ACCEPT)
+    data = b"a APPEND x {3+}\r\nabc {9+}\r\nde\r\nfg\r\nh {5+}\r\nijklm\r\nb NOOP\r\n"
+    passed, frames = [b"", b""], []
+    for start in range(0, len(data), pieces):
+        reader.feed(data[start : start + pieces])
+        while (event := reader.next_frame()) is not None:
+            if isinstance(event, Piece):
+                passed[event.number] += event.data
+            else:
+                frames.append(event)
+        assert reader.buffered < 20
+    assert passed == [b"de\r\nfg\r\nh", b"ijklm"]
+    assert frames == [Frame(b"a APPEND x \0 \0 \0", (b"abc", Passed(0, 9), Passed(1, 5))), Frame(b"b NOOP")]
 
 
 def test_sizes_are_judged_before_the_octets() -> None:
