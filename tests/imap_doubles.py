@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +24,11 @@ from server.imap.session import Services, Session
 from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
+from server.mailbox.annotation import Annotations
 from server.mailbox.commands import Progress
 from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
+from server.mailbox.sharing import Share
+from server.mailbox.terms import Usage
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
@@ -95,10 +98,14 @@ class MemoryMailbox:
     """`server.mailbox.store.Mailbox` over dictionaries."""
 
     owner_id = 1
+    kind = "ORG"
 
     def __init__(self) -> None:
         self.kept: dict[int, Kept] = {}
         self.subscriptions: set[str] = set()  # names that no folder has
+        self.room = 2_000  # octets of messages, as usage tells them
+        self.written: dict[tuple[int | None, int | None], dict[str, bytes]] = {}  # annotations by folder and reader
+        self.parts = {"aline@msg.exemple.fr": Rights.READ}  # with whom it is shared
         self.contents: dict[bytes, bytes] = {}
         self.reads: list[tuple[str, int]] = []  # the trail: purpose, messages
         self.calls: list[str] = []
@@ -139,9 +146,43 @@ class MemoryMailbox:
     async def create_folder(self, name: str, special_use: str | None = None) -> Folder:
         if any(kept.folder.name == name for kept in self.kept.values()):
             raise Refused(Reason.FOLDER_EXISTS, "There is such a folder.")
-        made = self._make(name)
+        if special_use in ("\\All", *(kept.folder.special_use for kept in self.kept.values() if special_use)):
+            raise Refused(Reason.BAD_SPECIAL_USE, "There is such a folder, or there cannot be.")
+        made = self._make(name, special_use)
         self._told(LIST_ID)
         return made
+
+    async def usage(self) -> Usage:
+        written = sum(len(value) for entries in self.written.values() for value in entries.values())
+        used = sum(row.size for kept in self.kept.values() for row in kept.rows.values())
+        return Usage(used, self.room, len(self.kept), written)
+
+    async def annotations(self, reader_id: int) -> Annotations:
+        found: Annotations = {}
+        for (folder_id, reader), entries in self.written.items():
+            if reader in (None, reader_id):
+                found.setdefault(folder_id, {}).update(entries)
+        return found
+
+    async def annotate(self, folder_id: int | None, reader_id: int, entries: Mapping[str, bytes | None]) -> None:
+        for name, value in entries.items():
+            kept = self.written.setdefault((folder_id, reader_id if name.startswith("/private") else None), {})
+            if value is None:
+                kept.pop(name, None)
+            elif len(kept) == 3:
+                raise Refused(Reason.LIMIT_REACHED, "There are too many.")
+            else:
+                kept[name] = value
+
+    async def shares(self) -> list[Share]:
+        return [Share(address, rights) for address, rights in sorted(self.parts.items())]
+
+    async def share(self, address: str, rights: Rights, actor: str) -> None:
+        if not address.endswith("@msg.exemple.fr"):
+            raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+        self.parts[address] = rights
+        if not rights:
+            del self.parts[address]
 
     async def rename_folder(self, name: str, new_name: str) -> Folder:
         folder = await self.folder(name)

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NO_SUCH_FOLDER = "no-such-folder"
     FOLDER_EXISTS = "folder-exists"
     BAD_FOLDER_NAME = "bad-folder-name"
+    BAD_SPECIAL_USE = "bad-special-use"
     FOLDER_PROTECTED = "folder-protected"
     NO_SUCH_MESSAGE = "no-such-message"
     CONTENT_DAMAGED = "content-damaged"

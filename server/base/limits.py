@@ -50,6 +50,7 @@ IMAP_LOGIN_SECONDS = 60  # a stranger who does not sign in frees the slot, whate
 IMAP_SEND_SECONDS = 120  # a reader that takes nothing for so long is gone
 IMAP_LITERAL = 64 * KIB  # an argument sent as a literal; only APPEND and REPLACE may send more
 IMAP_LITERALS = 100  # literals in one command: a SEARCH may quote many words, a MULTIAPPEND bring many messages
+IMAP_PATTERNS = 20  # of one LIST: clients ask for INBOX and what is below one name
 IMAP_MESSAGE_IN_MEMORY = 1 * MIB  # a larger literal of APPEND is stored while it comes
 IMAP_PASSED_OVER = 256 * MIB  # a refused literal that comes anyway is thrown away as it comes; past this, hang up
 IMAP_SEARCH_KEYS = 500  # keys in one SEARCH, nested ones counted
@@ -76,6 +77,9 @@ PREVIEW_CHARACTERS = 200  # RFC 8970 §3.1: at most 200
 
 # Store.
 FOLDERS_PER_OWNER = 1_000
+METADATA_VALUE = 16 * KIB  # RFC 5464 §4.1 asks for 1,024 octets at least; clients keep signatures and filters there
+METADATA_ENTRIES = 100  # of one folder and reader; RFC 5464 §4.1 asks for ten at least
+METADATA_BYTES = 1 * MIB  # of a mailbox's annotations in all: a LIST that returns them reads them all
 FOLDER_NAME_BYTES = 255
 KEYWORDS_PER_MESSAGE = 64
 STEP_MESSAGES = 1_000  # a command on more messages runs in steps, each its own transaction and modseq

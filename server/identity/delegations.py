@@ -34,7 +34,12 @@ class Delegation:
 
 
 async def grant(
-    connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, delegate: tuple[int, str], given: Delegation
+    connection: asyncpg.Connection,
+    edge: EdgeKeys,
+    owner_id: int,
+    delegate: tuple[int, str],
+    given: Delegation,
+    actor: str = "operator",
 ) -> None:
     """Let `delegate` (number and address) act for the mailbox, in place of what was granted before.
 
@@ -52,15 +57,21 @@ async def grant(
             queries.GRANT, owner_id, given.delegate_id, int(given.rights), given.until, clock.now(), proof
         )
         rights = [right.name for right in given.rights]
-        await Audit(edge).delegated(connection, "operator", owner_id, delegate[1], rights, given.until)
+        await Audit(edge).delegated(connection, actor, owner_id, delegate[1], rights, given.until)
 
 
-async def revoke(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, delegate: tuple[int, str]) -> bool:
+async def revoke(
+    connection: asyncpg.Connection,
+    edge: EdgeKeys,
+    owner_id: int,
+    delegate: tuple[int, str],
+    actor: str = "operator",
+) -> bool:
     """End a person's part in a mailbox at once; False when there was none."""
     async with connection.transaction():
         ended = await connection.fetchval(queries.REVOKE, owner_id, delegate[0])
         if ended is not None:
-            await Audit(edge).delegation_revoked(connection, "operator", owner_id, delegate[1])
+            await Audit(edge).delegation_revoked(connection, actor, owner_id, delegate[1])
     return ended is not None
 
 

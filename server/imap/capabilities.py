@@ -50,6 +50,16 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"CATENATE",  # RFC 4469
     b"REPLACE",  # RFC 8508
     b"PREVIEW",  # RFC 8970
+    b"CREATE-SPECIAL-USE",  # RFC 6154
+    b"QUOTA",  # RFC 9208
+    b"QUOTA=RES-STORAGE",
+    b"QUOTA=RES-MAILBOX",
+    b"QUOTA=RES-ANNOTATION-STORAGE",
+    b"METADATA",  # RFC 5464
+    b"LIST-METADATA",  # RFC 9590
+    b"ACL",  # RFC 4314
+    b"RIGHTS=kxte",
+    b"LIST-MYRIGHTS",  # RFC 8440
 )
 CAPABILITIES_IN_CLEAR: tuple[bytes, ...] = (b"STARTTLS", b"LOGINDISABLED")  # RFC 3501 §6.2.1, §6.2.3
 CAPABILITIES_TO_SIGN_IN: tuple[bytes, ...] = (

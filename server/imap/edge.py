@@ -71,7 +71,7 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             trust=trust.space,
             needs=Rights.READ,
         ),
-        store=Store(context.pool, context.edge, context.keyring, context.anchors),
+        store=Store(context.pool, context.edge, context.keyring, context.anchors, settings.transport.quota_bytes),
         views=Views(feed),
         budget=Budget(WORKER_BUFFER_BYTES),
         now=clock.now,

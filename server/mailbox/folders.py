@@ -74,12 +74,15 @@ async def create(connection: asyncpg.Connection, key: OwnerKey, name: str, speci
     # RFC 9051 §6.3.4: a separator at the end says that folders below will follow; it is not part of the name.
     wanted = names.normalise(name.removesuffix(SEPARATOR))
     if special_use is not None and special_use not in names.SPECIAL_USES:
-        raise Refused(Reason.BAD_FOLDER_NAME, "There is no such special use.")
+        raise Refused(Reason.BAD_SPECIAL_USE, "No folder can have that special use.")
     async with connection.transaction():
         await connection.execute(queries.LOCK_OWNER, key.owner_id)
-        known = {folder.name for folder in await listed(connection, key)}
+        folders = await listed(connection, key)
+        known = {folder.name for folder in folders}
         if wanted in known:
             raise Refused(Reason.FOLDER_EXISTS, "There is already a folder of that name.")
+        if special_use is not None and any(folder.special_use == special_use for folder in folders):
+            raise Refused(Reason.BAD_SPECIAL_USE, "Another folder has that special use.")
         missing = [parent for parent in names.parents(wanted) if parent not in known]
         if len(known) + len(missing) >= FOLDERS_PER_OWNER:
             raise Refused(Reason.LIMIT_REACHED, f"A mailbox has {FOLDERS_PER_OWNER} folders at most.")

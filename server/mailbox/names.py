@@ -10,8 +10,9 @@ from server.mailbox.model import SEPARATOR
 
 INBOX = "INBOX"
 DEPTH = 16  # levels of folders; people use three
-# RFC 6154 §2 and RFC 8457; \Inbox is ours, for the one that is always there.
-SPECIAL_USES = frozenset({"\\Sent", "\\Drafts", "\\Trash", "\\Junk", "\\Archive", "\\All", "\\Flagged", "\\Important"})
+# RFC 6154 §2 and RFC 8457, without \All and \Flagged, which would show messages of other folders; \Inbox is ours, for
+# the one that is always there.
+SPECIAL_USES = frozenset({"\\Sent", "\\Drafts", "\\Trash", "\\Junk", "\\Archive", "\\Important"})
 
 
 def normalise(name: str) -> str:

@@ -37,6 +37,13 @@ SELECT kind, state, quota_bytes, refuses_mail, open_to_patients, unlisted,
 SET_TERMS = """
 UPDATE owner SET quota_bytes = $2, refuses_mail = $3, open_to_patients = $4, unlisted = $5 WHERE owner_id = $1
 """
+# What a mailbox may hold and holds: messages, folders, annotations.
+USAGE = """
+SELECT quota_bytes, (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = o.owner_id) AS used,
+       (SELECT count(*) FROM folder f WHERE f.owner_id = o.owner_id) AS folders,
+       (SELECT sum(octet_length(a.sealed))::bigint FROM annotation a WHERE a.owner_id = o.owner_id) AS annotations
+  FROM owner o WHERE owner_id = $1
+"""
 COUNT_SPARE = "SELECT count(*) FROM owner WHERE state = 'spare'"
 TAKE_SPARE = "SELECT owner_id, public_key FROM take_spare_owner()"
 NAME_SPARE = "SELECT name_spare_owner($1, $2, $3, $4)"
@@ -101,6 +108,28 @@ STATES = """
 SELECT folder_id, uidnext, highestmodseq, messages, unseen, deleted, bytes FROM folder_state WHERE owner_id = $1
 """
 SOME_STATES = STATES.rstrip() + " AND folder_id = ANY($2::int[])\n"
+
+# Annotations ----------------------------------------------------------------------------------------------------------
+
+# What one reader ($2) sees: the shared entries, and the reader's own.
+ANNOTATIONS = """
+SELECT folder_id, reader_id, token, sealed FROM annotation
+ WHERE owner_id = $1 AND (reader_id IS NULL OR reader_id = $2) ORDER BY folder_id, reader_id, token
+"""
+SET_ANNOTATION = """
+INSERT INTO annotation (owner_id, folder_id, reader_id, token, sealed) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT ON CONSTRAINT annotation_entry DO UPDATE SET sealed = excluded.sealed
+"""
+REMOVE_ANNOTATION = """
+DELETE FROM annotation WHERE owner_id = $1 AND folder_id IS NOT DISTINCT FROM $2
+   AND reader_id IS NOT DISTINCT FROM $3 AND token = $4
+"""
+# How many entries there are where one was set ($2 folder, $3 reader), and the octets of all of the mailbox's.
+COUNT_ANNOTATIONS = """
+SELECT count(*) FILTER (WHERE folder_id IS NOT DISTINCT FROM $2 AND reader_id IS NOT DISTINCT FROM $3) AS entries,
+       coalesce(sum(octet_length(sealed)), 0)::bigint AS octets
+  FROM annotation WHERE owner_id = $1
+"""
 
 # Views ---------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ Rules that every method keeps:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -24,8 +24,10 @@ from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
+from server.identity import delegations
+from server.identity.model import Rights
 from server.mail.summary import Summary
-from server.mailbox import commands, content, folders, queries, views
+from server.mailbox import annotation, commands, content, folders, queries, sharing, terms, views
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.incoming import Incoming
@@ -44,6 +46,7 @@ from server.mailbox.model import (
     View,
 )
 from server.mailbox.reading import Reader, Reading, Wanted
+from server.mailbox.sharing import Share
 from server.mailbox.trouble import connection
 
 Operation = Literal["add", "remove", "replace"]
@@ -54,12 +57,20 @@ class Store:
     """Opens mailboxes. One per process; keys of opened mailboxes are kept 10 minutes at most."""
 
     def __init__(
-        self, pool: asyncpg.Pool, edge: EdgeKeys, keyring: Keyring, anchors: TrustAnchors | None = None
+        self,
+        pool: asyncpg.Pool,
+        edge: EdgeKeys,
+        keyring: Keyring,
+        anchors: TrustAnchors | None = None,
+        quota_bytes: int = 0,
     ) -> None:
-        """`anchors` let `append` give a verdict on a signed message; without them it is marked as not judged."""
+        """`anchors` let `append` give a verdict on a signed message; without them it is marked as not judged.
+        `quota_bytes`: the room of a mailbox that has none of its own, 0 for no limit.
+        """
         self.pool = pool
         self.edge = edge
         self.anchors = anchors
+        self.quota_bytes = quota_bytes
         self.keys = Keys(keyring)
         self.audit = Audit(edge)
         self.announcer = Announcer(pool)
@@ -153,6 +164,36 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await folders.kept_subscriptions(acquired, self._key)
 
+    async def usage(self) -> terms.Usage:
+        """What the mailbox holds and may hold."""
+        async with connection(self._pool) as acquired:
+            return await terms.usage(acquired, self.owner_id, self._store.quota_bytes)
+
+    async def annotations(self, reader_id: int) -> annotation.Annotations:
+        """What is written of the mailbox and its folders, as this reader (a mailbox's number) sees it."""
+        async with connection(self._pool) as acquired:
+            return await annotation.seen_by(acquired, self._key, reader_id)
+
+    async def annotate(self, folder_id: int | None, reader_id: int, entries: Mapping[str, bytes | None]) -> None:
+        """Sets or removes entries, all or none. Raises Refused: LIMIT_REACHED, MAILBOX_FULL, NO_SUCH_FOLDER."""
+        async with connection(self._pool) as acquired:
+            await annotation.change(acquired, self._key, folder_id, reader_id, entries)
+
+    async def shares(self) -> list[Share]:
+        """With whom the mailbox is shared."""
+        async with connection(self._pool) as acquired:
+            found = await delegations.of_mailbox(acquired, self._store.edge, self.owner_id)
+
+        async def identity_of(owner_id: int) -> Identity:
+            return await (await self._store.open(owner_id)).identity()
+
+        return await sharing.shares(found, identity_of, clock.now().timestamp())
+
+    async def share(self, address: str, rights: Rights, actor: str) -> None:
+        """Gives a person these rights here, none to end it. Raises Refused: UNKNOWN_RECIPIENT, NOT_ALLOWED."""
+        async with connection(self._pool) as acquired:
+            await sharing.share(acquired, self._store.edge, self.owner_id, address, rights, actor)
+
     async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
         """Counters by folder id, of all folders or of those asked (a missing one is left out)."""
         async with connection(self._pool) as acquired:
@@ -212,9 +253,10 @@ class Mailbox:
     async def copy(
         self, folder_id: int, uids: Sequence[int], target_id: int, progress: Progress | None = None
     ) -> list[tuple[int, int]]:
-        """Copies, all or nothing, and returns (uid, new uid) in order. Raises Refused(NO_SUCH_FOLDER)."""
-        async with connection(self._pool) as acquired:
+        """Copies, all or nothing, and returns (uid, new uid) in order. Raises Refused: NO_SUCH_FOLDER, MAILBOX_FULL."""
+        async with connection(self._pool) as acquired, acquired.transaction():
             copied = await commands.copy(acquired, self.owner_id, folder_id, uids, target_id, progress)
+            await terms.check_room(acquired, self.owner_id, self._store.quota_bytes)
         self._changed(target_id)
         return copied
 
@@ -235,7 +277,10 @@ class Mailbox:
         keywords: Sequence[str] = (),
         internaldate: datetime | None = None,
     ) -> int:
-        """Stores a message of the owner's own; returns its uid. Raises Refused(NO_SUCH_FOLDER), TryLater."""
+        """Stores a message of the owner's own; returns its uid.
+
+        Raises Refused: NO_SUCH_FOLDER, MAILBOX_FULL; TryLater.
+        """
         message = NewMessage(data, flags, tuple(keywords), internaldate)
         return (await self.append_many(folder_id, [message]))[0]
 
@@ -245,6 +290,7 @@ class Mailbox:
         async with connection(self._pool) as acquired, acquired.transaction():
             await content.write(acquired, self._key, prepared)
             uids = await commands.append(acquired, self.owner_id, folder_id, additions)
+            await terms.check_room(acquired, self.owner_id, self._store.quota_bytes)
             if also is not None:
                 await also(acquired)
         self._changed(folder_id)
@@ -264,6 +310,7 @@ class Mailbox:
         async with connection(self._pool) as acquired, acquired.transaction():
             await content.write(acquired, self._key, prepared)
             new = await commands.replace(acquired, self.owner_id, folder_id, uid, target_id, addition)
+            await terms.check_room(acquired, self.owner_id, self._store.quota_bytes)
         self._changed(folder_id, target_id)
         return new
 

@@ -44,6 +44,32 @@ async def standing(connection: asyncpg.Connection, owner_id: int) -> Standing:
     return Standing(OwnerKind(row["kind"]), OwnerState(row["state"]), int(row["used"] or 0), terms)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a mailbox holds, and may hold where that is bounded (`room` 0: it is not). Octets and numbers."""
+
+    used: int
+    room: int
+    folders: int
+    annotations: int
+
+
+async def usage(connection: asyncpg.Connection, owner_id: int, usual: int) -> Usage:
+    """`usual` is the room of a mailbox that has none of its own. Raises Refused(UNKNOWN_RECIPIENT)."""
+    row = await connection.fetchrow(queries.USAGE, owner_id)
+    if row is None:
+        raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+    room = usual if row["quota_bytes"] is None else row["quota_bytes"]
+    return Usage(int(row["used"] or 0), room, row["folders"], int(row["annotations"] or 0))
+
+
+async def check_room(connection: asyncpg.Connection, owner_id: int, usual: int) -> None:
+    """After messages were added, in their transaction. Raises Refused(MAILBOX_FULL)."""
+    now = await usage(connection, owner_id, usual)
+    if now.room and now.used > now.room:
+        raise Refused(Reason.MAILBOX_FULL, "This mailbox is full.")
+
+
 async def change(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, terms: Terms, actor: str) -> None:
     """Set the terms and tell the trail. Raises Refused: UNKNOWN_RECIPIENT; NOT_ALLOWED (only a team's mailbox is open
     to patients: référentiel, the pharmacy's ORG mailbox).

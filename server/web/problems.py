@@ -92,6 +92,7 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.NO_SUCH_FOLDER: _NOT_FOUND,
     Reason.FOLDER_EXISTS: _CONFLICT,
     Reason.BAD_FOLDER_NAME: _BAD_REQUEST,
+    Reason.BAD_SPECIAL_USE: _FORBIDDEN,
     Reason.FOLDER_PROTECTED: _FORBIDDEN,
     Reason.NO_SUCH_MESSAGE: _NOT_FOUND,
     Reason.CONTENT_DAMAGED: Problem(

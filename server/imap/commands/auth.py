@@ -1,6 +1,6 @@
-"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): create, status, idle.
+"""Commands of a signed-in session on mailboxes as such (RFC 9051 §6.3): status, namespace, idle.
 
-SELECT, LIST, APPEND and ENABLE have their own modules.
+SELECT, CREATE and its like, LIST, APPEND and ENABLE have their own modules.
 """
 
 from __future__ import annotations
@@ -15,61 +15,6 @@ from server.imap.object_ids import mailbox_id
 from server.imap.responses import Done
 from server.imap.session import Session
 from server.mailbox.model import FolderState
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    mailbox: bytes
-
-
-def parse_named(cursor: Cursor) -> Named:
-    cursor.sp()
-    return Named(cursor.astring("a mailbox name"))
-
-
-# --- CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE ------------------------------------------------------------
-async def create(session: Session, command: Named) -> Done:
-    # RFC 9051 §6.3.4: a trailing delimiter only says that more will be created below.
-    name = session.name(command.mailbox).removesuffix(names.DELIMITER)
-    folder = await session.mailbox.create_folder(names.creatable(name))
-    return Done("CREATE completed", mailbox_id(folder.folder_id))
-
-
-async def delete(session: Session, command: Named) -> Done:
-    await session.mailbox.delete_folder(session.name(command.mailbox))
-    return Done("DELETE completed")
-
-
-@dataclass(frozen=True, slots=True)
-class Rename:
-    mailbox: bytes
-    new: bytes
-
-
-def parse_rename(cursor: Cursor) -> Rename:
-    """rename = "RENAME" SP mailbox SP mailbox"""
-    cursor.sp()
-    mailbox = cursor.astring("a mailbox name")
-    cursor.sp()
-    return Rename(mailbox, cursor.astring("a mailbox name"))
-
-
-async def rename(session: Session, command: Rename) -> Done:
-    old = session.name(command.mailbox)
-    new = names.creatable(session.name(command.new).removesuffix(names.DELIMITER))
-    await session.mailbox.rename_folder(old, new)
-    return Done("RENAME completed")
-
-
-async def subscribe(session: Session, command: Named) -> Done:
-    await session.mailbox.subscribe(session.name(command.mailbox), True)
-    return Done("SUBSCRIBE completed")
-
-
-async def unsubscribe(session: Session, command: Named) -> Done:
-    await session.mailbox.subscribe(session.name(command.mailbox), False)
-    return Done("UNSUBSCRIBE completed")
-
 
 # --- STATUS ---------------------------------------------------------------------------------------------------
 STATUS_ITEMS = (

@@ -1,11 +1,14 @@
-"""LIST and LSUB (RFC 9051 §6.3.9; RFC 3501 §6.3.9): choices (RFC 5258), status (RFC 5819), special use (RFC 6154)."""
+"""LIST and LSUB (RFC 9051 §6.3.9; RFC 3501 §6.3.9): choices (RFC 5258), status (RFC 5819), special use (RFC 6154),
+rights (RFC 8440), annotations (RFC 9590)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from server.base.limits import IMAP_LITERALS
+from server.base.limits import IMAP_PATTERNS
+from server.imap.commands.acl import my_rights_line
 from server.imap.commands.auth import status_items, write_status
+from server.imap.commands.metadata import chosen, entry_names, metadata_line, reader
 from server.imap.grammar import write
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.names import DELIMITER, Pattern
@@ -13,8 +16,10 @@ from server.imap.responses import Done
 from server.imap.session import Session
 from server.mailbox.model import Folder
 
+_BASE = frozenset({"SUBSCRIBED", "SPECIAL-USE"})
 _SELECT = {"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"}
-_RETURN = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"}
+_RETURN = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"}
+_TOLD_AT_ONCE = 50  # names judged between two turns of other sessions
 _PATTERN_BYTES = 1_000  # a pattern longer than any name with some wildcards names nothing
 
 
@@ -25,6 +30,7 @@ class List:
     select: frozenset[str] = frozenset()
     returns: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     extended: bool = False
 
 
@@ -37,7 +43,7 @@ def parse_list(cursor: Cursor) -> List:
         select = _options(cursor, _SELECT)
         cursor.sp()
         # RFC 5258 §3: RECURSIVEMATCH alone selects nothing.
-        if "RECURSIVEMATCH" in select and not select & {"SUBSCRIBED", "SPECIAL-USE"}:
+        if "RECURSIVEMATCH" in select and not select & _BASE:
             raise BadSyntax("RECURSIVEMATCH needs another selection option")
     reference = cursor.astring("a reference name")
     cursor.sp()
@@ -47,20 +53,21 @@ def parse_list(cursor: Cursor) -> List:
         patterns = [_pattern(cursor)]
         while cursor.take(b" "):
             patterns.append(_pattern(cursor))
-            if len(patterns) > IMAP_LITERALS:
+            if len(patterns) > IMAP_PATTERNS:
                 raise BadSyntax("Too many patterns")
         cursor.close()
     else:
         patterns = [_pattern(cursor)]
     returns: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     if cursor.take(b" "):
         extended = True
         if cursor.word() != "RETURN":
             raise BadSyntax("Expected RETURN")
         cursor.sp()
-        returns, status = _returns(cursor)
-    return List(reference, tuple(patterns), select, returns, status, extended)
+        returns, status, metadata = _returns(cursor)
+    return List(reference, tuple(patterns), select, returns, status, metadata, extended)
 
 
 def parse_lsub(cursor: Cursor) -> List:
@@ -91,35 +98,46 @@ def _options(cursor: Cursor, known: set[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _returns(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
+def _returns(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
     cursor.open()
     found: set[str] = set()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     while not cursor.peek(b")"):
-        if found or status:
+        if found or status or metadata:
             cursor.sp()
         option = cursor.word("a return option")
         if option == "STATUS":
             cursor.sp()
             status = status_items(cursor)
+        elif option == "METADATA":
+            cursor.sp()
+            metadata = entry_names(cursor)
         elif option in _RETURN:
             found.add(option)
         else:
             raise BadSyntax("Unknown return option")
     cursor.close()
-    return frozenset(found), status
+    return frozenset(found), status, metadata
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A name of the tree; without a folder it is only a level above one."""
+    """A name of the tree; without a folder it is only a level above one. `below`: selection options that a name below
+    it meets."""
 
     name: str
     folder: Folder | None
     subscribed: bool = False
     matches: bool = False
     children: bool = False
-    below: bool = False  # a subscribed name, which the patterns do not match, lies below
+    below: set[str] = field(default_factory=set)  # what names meet that lie below, and that the patterns do not match
+
+    @property
+    def meets(self) -> set[str]:
+        """The selection options that it meets itself."""
+        special = {"SPECIAL-USE"} if _special_use(self) is not None else set()
+        return special | ({"SUBSCRIBED"} if self.subscribed else set())
 
 
 async def list_(session: Session, command: List) -> Done:
@@ -130,13 +148,26 @@ async def list_(session: Session, command: List) -> Done:
     patterns = _patterns(session, command)
     # RFC 5258 §3.1: subscribed names are told, also those that no mailbox has.
     kept = await session.mailbox.kept_subscriptions() if "SUBSCRIBED" in command.select else []
-    told = [entry for entry in _tree(await session.mailbox.folders(), kept, patterns) if _wanted(entry, command)]
+    entries = _tree(await session.mailbox.folders(), kept, patterns)
     states = await session.mailbox.states() if command.status else {}
-    for entry in told:
+    known = await session.mailbox.annotations(reader(session)) if command.metadata else {}
+    for number, entry in enumerate(entries, 1):
+        if number % _TOLD_AT_ONCE == 0:
+            await session.drain()
+        if not _wanted(entry, command):
+            continue
         session.line(b"LIST (%s) %s" % (b" ".join(_attributes(entry, command)), _place(session, entry, command)))
-        if entry.folder is not None and entry.folder.folder_id in states:
-            folder = entry.folder
+        folder = entry.folder
+        if folder is None:
+            continue
+        if folder.folder_id in states:
             write_status(session, folder.name, folder.uidvalidity, states[folder.folder_id], command.status)
+        if "MYRIGHTS" in command.returns:
+            session.line(my_rights_line(session, folder.name))
+        if command.metadata:
+            entries_of = known.get(folder.folder_id, {})
+            told = {name: value for asked in command.metadata for name, value in chosen(entries_of, asked).items()}
+            session.line(metadata_line(session, folder.name, told))
     await session.drain()
     return Done("LIST completed")
 
@@ -170,19 +201,14 @@ def _tree(folders: list[Folder], kept: list[str], patterns: list[Pattern]) -> li
         for depth in range(1, len(levels)):
             above = entries[DELIMITER.join(levels[:depth])]
             above.children |= name in by_name
-            above.below |= entry.subscribed and not entry.matches
+            above.below |= set() if entry.matches else entry.meets
     return list(entries.values())
 
 
 def _wanted(entry: _Entry, command: List) -> bool:
-    if not entry.matches:
-        return False
-    if "SUBSCRIBED" in command.select:
-        # RFC 5258 §3.5: a level above, for the sake of a name below it that is not told itself.
-        return entry.subscribed or ("RECURSIVEMATCH" in command.select and entry.below)
-    if "SPECIAL-USE" in command.select:
-        return _special_use(entry) is not None
-    return True
+    # RFC 5258 §3.1, §3.5: what meets all options; or a level above, for the sake of a name that is not told itself.
+    asked = command.select & _BASE
+    return entry.matches and (asked <= entry.meets or ("RECURSIVEMATCH" in command.select and asked <= entry.below))
 
 
 def _special_use(entry: _Entry) -> str | None:
@@ -207,9 +233,10 @@ def _attributes(entry: _Entry, command: List) -> list[bytes]:
 
 def _place(session: Session, entry: _Entry, command: List) -> bytes:
     place = b'"%s" %s' % (DELIMITER.encode(), session.written_name(entry.name))
-    if {"RECURSIVEMATCH", "SUBSCRIBED"} <= command.select and entry.below:
+    asked = command.select & _BASE
+    if "RECURSIVEMATCH" in command.select and asked <= entry.below:
         # RFC 5258 §3.5
-        place += b' ("CHILDINFO" ("SUBSCRIBED"))'
+        place += b' ("CHILDINFO" (%s))' % b" ".join(write.quoted(option.encode()) for option in sorted(asked))
     return place
 
 

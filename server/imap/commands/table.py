@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
-from server.imap.commands import any as anywhere
 from server.imap.commands import (
+    acl,
     append,
     auth,
     compress,
     enable,
     fetch,
+    folders,
     listing,
+    metadata,
     nonauth,
     notify,
+    quota,
     replace,
     search,
     select,
     selected,
     unauthenticate,
 )
+from server.imap.commands import any as anywhere
 from server.imap.grammar.notify import parse_notify
 
 _ROWS = (
@@ -37,16 +41,26 @@ _ROWS = (
     Verb("UNAUTHENTICATE", SIGNED_IN, bare, unauthenticate.unauthenticate),
     Verb("SELECT", SIGNED_IN, select.parse_select, select.select),
     Verb("EXAMINE", SIGNED_IN, select.parse_select, select.examine),
-    Verb("CREATE", SIGNED_IN, auth.parse_named, auth.create, changes=True),
-    Verb("DELETE", SIGNED_IN, auth.parse_named, auth.delete, changes=True),
-    Verb("RENAME", SIGNED_IN, auth.parse_rename, auth.rename, changes=True),
-    Verb("SUBSCRIBE", SIGNED_IN, auth.parse_named, auth.subscribe, changes=True),
-    Verb("UNSUBSCRIBE", SIGNED_IN, auth.parse_named, auth.unsubscribe, changes=True),
+    Verb("CREATE", SIGNED_IN, folders.parse_create, folders.create, changes=True),
+    Verb("DELETE", SIGNED_IN, folders.parse_named, folders.delete, changes=True),
+    Verb("RENAME", SIGNED_IN, folders.parse_rename, folders.rename, changes=True),
+    Verb("SUBSCRIBE", SIGNED_IN, folders.parse_named, folders.subscribe, changes=True),
+    Verb("UNSUBSCRIBE", SIGNED_IN, folders.parse_named, folders.unsubscribe, changes=True),
     Verb("LIST", SIGNED_IN, listing.parse_list, listing.list_),
     Verb("LSUB", SIGNED_IN, listing.parse_lsub, listing.lsub),
     Verb("NAMESPACE", SIGNED_IN, bare, auth.namespace),
     Verb("STATUS", SIGNED_IN, auth.parse_status, auth.status),
     Verb("APPEND", SIGNED_IN, append.parse_append, append.append, big=True, changes=True),
+    Verb("GETQUOTA", SIGNED_IN, quota.parse_root, quota.get_quota),
+    Verb("GETQUOTAROOT", SIGNED_IN, folders.parse_named, quota.get_quota_root),
+    Verb("SETQUOTA", SIGNED_IN, quota.parse_set, quota.set_quota),
+    Verb("GETMETADATA", SIGNED_IN, metadata.parse_get, metadata.get_metadata),
+    Verb("SETMETADATA", SIGNED_IN, metadata.parse_set, metadata.set_metadata),
+    Verb("MYRIGHTS", SIGNED_IN, folders.parse_named, acl.my_rights),
+    Verb("GETACL", SIGNED_IN, folders.parse_named, acl.get_acl),
+    Verb("LISTRIGHTS", SIGNED_IN, acl.parse_person, acl.list_rights),
+    Verb("SETACL", SIGNED_IN, acl.parse_set, acl.set_acl),
+    Verb("DELETEACL", SIGNED_IN, acl.parse_person, acl.delete_acl),
     Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
     Verb("NOTIFY", SIGNED_IN, parse_notify, notify.notify, refresh=True),
     # §6.4, selected

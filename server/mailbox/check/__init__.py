@@ -15,6 +15,7 @@ from crypto import blob
 from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
+from server.mailbox import annotation
 from server.mailbox.check import queries
 from server.mailbox.content import open_header, open_summary
 from server.mailbox.folders import subscribed_name
@@ -116,6 +117,8 @@ async def _opened(
                 continue
             async for problem in _folder_names(connection, key):
                 yield problem
+            async for problem in _annotations(connection, key):
+                yield problem
             async for problem in _contents(connection, key, edge, sample):
                 yield problem
 
@@ -135,6 +138,15 @@ async def _folder_names(connection: asyncpg.Connection, key: OwnerKey) -> AsyncI
             holds = False
         if not holds:
             yield Problem("a subscription's name opens and has its token", key.owner_id)
+
+
+async def _annotations(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
+    for row in await connection.fetch(queries.ANNOTATIONS, key.owner_id):
+        try:
+            annotation.opened(key, row)
+        except CryptoError:
+            where = f"folder {row['folder_id'] or 'none'}, reader {row['reader_id'] or 'all'}"
+            yield Problem("an annotation opens and has its token", key.owner_id, where)
 
 
 async def _contents(
