@@ -24,6 +24,7 @@ from server.imap.session import Services, Session
 from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
+from server.mailbox import marks
 from server.mailbox.annotation import Annotations
 from server.mailbox.commands import Progress
 from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
@@ -253,11 +254,12 @@ class MemoryMailbox:
         for row in rows:
             if row.uid in conflicts:
                 continue
-            known, named = set(row.keywords), set(keywords)
+            lasting = {word for word in row.keywords if word.lower() in marks.LASTING}
+            known, named = set(row.keywords), set(marks.settable(keywords))
             mask, words = {
                 "add": (row.flags | flags, known | named),
-                "remove": (row.flags & ~flags, known - named),
-                "replace": (flags, named),
+                "remove": (row.flags & ~flags, known - set(marks.clearable(keywords))),
+                "replace": (flags, named | lasting),
             }[op]
             if (mask, words) != (row.flags, known):
                 kept.modseq = next_modseq
@@ -305,7 +307,7 @@ class MemoryMailbox:
         kept, modseq = self._of(folder_id), 0
         uids = []
         for message in messages:
-            uids.append(await self._keep(kept, message))
+            uids.append(await self._keep(kept, replace(message, keywords=tuple(marks.settable(message.keywords)))))
             modseq = modseq or kept.modseq
         # One command, one change.
         kept.modseq = modseq

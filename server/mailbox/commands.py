@@ -14,7 +14,7 @@ import asyncpg
 
 from server.base.errors import Reason, Refused
 from server.base.limits import KEYWORDS_PER_MESSAGE, STEP_MESSAGES
-from server.mailbox import queries
+from server.mailbox import marks, queries
 from server.mailbox.model import Row, StoreResult
 from server.mailbox.views import no_such_folder
 
@@ -46,6 +46,7 @@ async def store(
 ) -> StoreResult:
     """Changes flags step by step. Raises Refused: NO_SUCH_FOLDER, LIMIT_REACHED."""
     words = list({word.lower(): word for word in reversed(keywords)}.values())[::-1]
+    words = marks.clearable(words) if op == "remove" else marks.settable(words)
     rows: list[Row] = []
     conflicts: list[int] = []
     modseq = moves = 0
@@ -53,7 +54,9 @@ async def store(
         found = []
         # Flags alone take one statement, unless another command passed it; then, and to judge before, with the lock.
         if unchanged_since is None and not words:
-            found = await connection.fetch(queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), [], None)
+            found = await connection.fetch(
+                queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), [], None, marks.LASTING
+            )
         if not found or found[0]["lost"]:
             async with connection.transaction():
                 await _lock(connection, owner_id, folder_id)
@@ -62,7 +65,15 @@ async def store(
                     conflicts += [row.uid for row in before if row.modseq > unchanged_since]
                     step = [row.uid for row in before if row.modseq <= unchanged_since]
                 found = await connection.fetch(
-                    queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), words, unchanged_since
+                    queries.STORE_FLAGS,
+                    owner_id,
+                    folder_id,
+                    step,
+                    op,
+                    int(flags),
+                    words,
+                    unchanged_since,
+                    marks.LASTING,
                 )
                 if any(len(row["keywords"]) > KEYWORDS_PER_MESSAGE for row in found):
                     raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")

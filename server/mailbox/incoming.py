@@ -15,6 +15,7 @@ import asyncpg
 from crypto.edge import Salts
 from crypto.smime.anchors import TrustAnchors
 from server.base.limits import MIME_HEADER_BYTES
+from server.mailbox import marks
 from server.mailbox.content import LARGE_BODY, LargeBody, Prepared, prepare
 from server.mailbox.understand import Understanding, understand
 
@@ -34,6 +35,7 @@ class Incoming:
         self._header = b""  # of a large one
         self._large: LargeBody | None = None
         self.size = 0
+        self.keywords: tuple[str, ...] = ()  # what the server says of it, once it is whole
 
     async def add(self, data: bytes | memoryview) -> None:
         """Raises TryLater; then no more is to be added."""
@@ -62,6 +64,11 @@ class Incoming:
         """The message encrypted, ready to be referred to. Raises TryLater."""
         if self._large is None:
             data = bytes(self._waiting)
-            return prepare(data, understand(data, self._anchors, now).summary(), self._salts)
-        understood = await asyncio.to_thread(self._understanding.finish, self._anchors, now)
-        return await self._large.finish(self._header, understood.summary())
+            summary = understand(data, self._anchors, now).summary()
+            prepared = prepare(data, summary, self._salts)
+        else:
+            understood = await asyncio.to_thread(self._understanding.finish, self._anchors, now)
+            summary = understood.summary()
+            prepared = await self._large.finish(self._header, summary)
+        self.keywords = marks.of_signature(summary.verdict)
+        return prepared

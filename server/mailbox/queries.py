@@ -191,8 +191,8 @@ SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FR
 """
 # Flags of a step: only rows that differ get the new modseq ($7 UNCHANGEDSINCE or NULL).
 # Keywords are found in any case (RFC 9051 §2.3.2).
-# ($4 add, remove or replace; $5 flags; $6 keywords.) All rows of the step come back as they stand then, and with them
-# the folder's modseq.
+# ($4 add, remove or replace; $5 flags; $6 keywords; $8 keywords in lower case that replacing leaves.) All rows of the
+# step come back as they stand then, and with them the folder's modseq.
 # It is right without a lock before it: rows change only in transactions that move the folder's modseq, so if that is
 # still what the snapshot saw once its row is locked, the snapshot is the present. If not, nothing is done: `lost`.
 STORE_FLAGS = """
@@ -206,7 +206,9 @@ WITH seen AS MATERIALIZED (
                                                        (SELECT lower(k) FROM unnest(m.keywords) AS k))
                    WHEN 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
                                             (SELECT lower(w) FROM unnest($6::text[]) AS w))
-                   ELSE $6::text[] END AS new_words
+                   ELSE $6::text[] || ARRAY(SELECT k FROM unnest(m.keywords) AS k
+                                             WHERE lower(k) = ANY($8::text[]) AND lower(k) NOT IN
+                                                   (SELECT lower(w) FROM unnest($6::text[]) AS w)) END AS new_words
       FROM message m
      WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) AND ($7::bigint IS NULL OR m.modseq <= $7)
 ), differing AS MATERIALIZED (

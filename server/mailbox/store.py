@@ -27,7 +27,7 @@ from server.base.errors import Reason, Refused
 from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
-from server.mailbox import annotation, commands, content, folders, queries, sharing, terms, views
+from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, views
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.incoming import Incoming
@@ -350,17 +350,18 @@ class Mailbox:
     async def _prepare(self, messages: Sequence[NewMessage]) -> tuple[list[content.Prepared], list[Addition]]:
         now = clock.now()
         prepared: list[content.Prepared] = []
+        additions: list[Addition] = []
         for message in messages:
             if isinstance(message.data, Incoming):
                 incoming = message.data
             else:
                 incoming = self.incoming()
                 await incoming.add(message.data)
-            prepared.append(await incoming.finish(now))
-        return prepared, [
-            Addition(body.content_id, message.flags, message.keywords, message.internaldate or now, body.size)
-            for message, body in zip(messages, prepared, strict=True)
-        ]
+            body = await incoming.finish(now)
+            keywords = [*marks.settable(message.keywords), *incoming.keywords]
+            prepared.append(body)
+            additions.append(Addition(body.content_id, message.flags, keywords, message.internaldate or now, body.size))
+        return prepared, additions
 
     def _changed(self, *folder_ids: int) -> None:
         self._store.announcer.changed((self.owner_id, folder_id) for folder_id in folder_ids)

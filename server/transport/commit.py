@@ -68,7 +68,8 @@ class Copy:
 class Item:
     """One message: its copies for mailboxes here, of different owners each, and what leaves for other operators.
 
-    `prepared` is None where nobody is written to here; `not_before` until when the sender wants it held.
+    `prepared` is None where nobody is written to here; `not_before` until when the sender wants it held; `keywords`
+    what it is marked with (server.mailbox.marks).
     """
 
     prepared: Prepared | None
@@ -76,6 +77,7 @@ class Item:
     copies: tuple[Copy, ...]
     outbound: Outbound | None = None
     not_before: datetime | None = None
+    keywords: tuple[str, ...] = ()
 
     @property
     def bytes_inline(self) -> int:
@@ -395,6 +397,7 @@ async def _deliver(
         [copy.event.marks.trace for _, copy in copies],
         [copy.event.marks.party for _, copy in copies],
         [item.not_before for _, item, _ in here],
+        [" ".join(item.keywords) for _, item, _ in here],
     )
     if len(rows) != len(copies):
         raise AssertionError(f"{len(copies)} copies asked, {len(rows)} answered")

@@ -91,13 +91,15 @@ class LargeMessage:
         envelope, sealer = self.envelope, self._sealer
         understood = self._understanding.finish(sealer.anchors, envelope.received_at, envelope.registration)
         verdict = sealer.checked(envelope, understood)
-        prepared, copies, outbound = None, tuple[Copy, ...](), None
+        prepared, copies, outbound, keywords = None, tuple[Copy, ...](), None, tuple[str, ...]()
         if self._body is not None:
             header, message = sealer.marked(envelope, understood)
             kept = Shifted(understood.data, len(header) - self._header_size, header)
-            prepared = await self._body.finish(header, summarise(message, kept, verdict.to_json()))
+            summary = summarise(message, kept, verdict.to_json())
+            prepared = await self._body.finish(header, summary)
+            keywords = sealer.keywords(envelope, summary)
             copies = sealer.copies(envelope, prepared, fingerprints, understood)
         if self._outbound is not None:
             event = sealer.queued_event(envelope, self._size, understood)
             outbound = await self._outbound.finish(fingerprints[-1], event)
-        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before), verdict
+        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before, keywords), verdict

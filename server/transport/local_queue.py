@@ -96,7 +96,7 @@ class LocalQueue:
         if row["state"] == OwnerState.SUSPENDED:
             return SUSPENDED_SECONDS
         if row["state"] == OwnerState.ACTIVE:
-            addition = Addition(row["content_id"], 0, (), row["internaldate"], row["size"])
+            addition = Addition(row["content_id"], 0, row["keywords"].split(), row["internaldate"], row["size"])
             # A folder that went away meanwhile: INBOX is where its mail is looked for then.
             for folder_id in dict.fromkeys((row["folder_id"], INBOX_ID)):
                 try:

@@ -12,14 +12,15 @@ from __future__ import annotations
 # Order of work, forced by what each part reads: fingerprints, content rows, folder locks by (owner, folder), counters.
 # $1-$7 messages, whose `bulk` only `stored` carries; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19
 # fingerprints whose 250 is known to have arrived, to be forgotten; $20-$22 what each copy changes of a patient's right
-# to answer (conversation.turn); $23-$25 by what its event in the trail is found; $26 until when each message is held.
+# to answer (conversation.turn); $23-$25 by what its event in the trail is found; of each message $26 until when it is
+# held, $27 its keywords, joined.
 # Of one sender's messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
     DELETE FROM accepted WHERE fingerprint = ANY($19::bytea[])
 ), messages AS (
-    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::timestamptz[], $26::timestamptz[])
-           AS m(n, content_id, size, internaldate, not_before)
+    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::timestamptz[], $26::timestamptz[], $27::text[])
+           AS m(n, content_id, size, internaldate, not_before, keywords)
 ), bulk AS (
     SELECT * FROM unnest($1::int[], $5::bytea[], $6::bytea[], $7::bytea[]) AS m(n, summary, body, large_id)
 ), judged AS MATERIALIZED (
@@ -42,7 +43,7 @@ WITH forgotten AS (
        WHERE x.accepted_at <= now() - interval '5 days'
     RETURNING fingerprint
 ), taken AS MATERIALIZED (
-    SELECT j.*, m.content_id, m.size, m.internaldate, m.not_before
+    SELECT j.*, m.content_id, m.size, m.internaldate, m.not_before, m.keywords
       FROM judged j JOIN fresh USING (fingerprint) JOIN messages m USING (n)
 ), stored AS (
     INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)
@@ -56,7 +57,7 @@ WITH forgotten AS (
             WHERE t.state = 'active' AND t.not_before IS NULL)
      ORDER BY s.owner_id, s.folder_id FOR NO KEY UPDATE OF s {skip}
 ), placed AS MATERIALIZED (
-    SELECT t.position, t.owner_id, t.folder_id, t.kind, t.content_id, t.size, t.internaldate,
+    SELECT t.position, t.owner_id, t.folder_id, t.kind, t.content_id, t.size, t.internaldate, t.keywords,
            row_number() OVER (PARTITION BY t.owner_id, t.folder_id ORDER BY t.position)::int AS place
       FROM taken t JOIN locked USING (owner_id, folder_id) WHERE t.state = 'active' AND t.not_before IS NULL
 ), counters AS (
@@ -69,16 +70,16 @@ WITH forgotten AS (
     RETURNING s.owner_id, s.folder_id, s.uidnext - c.n AS first, c.n, s.highestmodseq
 ), delivered AS (
     INSERT INTO message (owner_id, folder_id, uid, content_id, flags, keywords, internaldate, savedate, modseq, size)
-    SELECT p.owner_id, p.folder_id, c.first + p.place - 1, p.content_id, 0, '{{}}', p.internaldate, now(),
-           c.highestmodseq, p.size
+    SELECT p.owner_id, p.folder_id, c.first + p.place - 1, p.content_id, 0, string_to_array(p.keywords, ' '),
+           p.internaldate, now(), c.highestmodseq, p.size
       FROM placed p JOIN counters c USING (owner_id, folder_id)
 ), logged AS (
     INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
     SELECT owner_id, folder_id, highestmodseq, 1, int4multirange(int4range(first, first + n)) FROM counters
 ), queued AS (
-    INSERT INTO outgoing (owner_id, kind, content_id, folder_id, internaldate, not_before)
+    INSERT INTO outgoing (owner_id, kind, content_id, folder_id, internaldate, not_before, keywords)
     SELECT t.owner_id, 'local', t.content_id, t.folder_id, coalesce(t.not_before, t.internaldate),
-           coalesce(t.not_before, now())
+           coalesce(t.not_before, now()), t.keywords
       FROM taken t WHERE NOT EXISTS (SELECT FROM placed p WHERE p.position = t.position)
 ), writer AS (
     INSERT INTO audit_key (key_id, reader_id, sealed)
@@ -267,7 +268,8 @@ DELETE FROM accepted WHERE fingerprint IN (
 
 # The local queue, one row a transaction; others' rows are passed over.
 NEXT_LOCAL = """
-SELECT q.owner_id, q.outgoing_id, q.content_id, q.folder_id, q.internaldate, q.attempts, q.created_at, o.state, c.size
+SELECT q.owner_id, q.outgoing_id, q.content_id, q.folder_id, q.internaldate, q.keywords, q.attempts, q.created_at,
+       o.state, c.size
   FROM outgoing q JOIN owner o USING (owner_id) JOIN content c USING (owner_id, content_id)
  WHERE q.kind = 'local' AND q.not_before <= now() ORDER BY q.not_before LIMIT 1 FOR UPDATE OF q SKIP LOCKED
 """

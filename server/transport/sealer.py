@@ -23,7 +23,8 @@ from server.mail import trace
 from server.mail.addresses import normalise
 from server.mail.dsn import Action, Notification, RecipientStatus, notification
 from server.mail.structure import Message
-from server.mail.summary import summarise
+from server.mail.summary import Summary, summarise
+from server.mailbox import marks
 from server.mailbox.content import Prepared, prepare
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import routes
@@ -66,17 +67,19 @@ class Sealer:
         """Understand, mark, encrypt, seal: all that needs no database."""
         understood = understand(data, self.anchors, envelope.received_at, envelope.registration)
         verdict = self.checked(envelope, understood)
-        prepared, copies, outbound = None, tuple[Copy, ...](), None
+        prepared, copies, outbound, keywords = None, tuple[Copy, ...](), None, tuple[str, ...]()
         if envelope.local:
             header, message = self.marked(envelope, understood)
             marked = header + data[understood.header_size :]
-            prepared = prepare(marked, summarise(message, marked, verdict.to_json()), self.edge.salts)
+            summary = summarise(message, marked, verdict.to_json())
+            prepared = prepare(marked, summary, self.edge.salts)
+            keywords = self.keywords(envelope, summary)
             copies = self.copies(envelope, prepared, fingerprints, understood)
         if envelope.remote:
             # What leaves: the bytes as they came under one Received line (RFC 5321 §4.4).
             whole, event = self.received(envelope) + data, self.queued_event(envelope, len(data), understood)
             outbound = queued.prepare(envelope, whole, self.queue_key, self.edge, fingerprints[-1], event)
-        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before), verdict
+        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before, keywords), verdict
 
     def checked(self, envelope: Envelope, understood: Understood) -> Verdict:
         """The verdict, where it lets the message in. Raises Refused(SIGNATURE_REQUIRED)."""
@@ -90,6 +93,12 @@ class Sealer:
     def marked(self, envelope: Envelope, understood: Understood) -> tuple[bytes, Message]:
         """Top header and structure as they are stored."""
         return understood.marked(self._trace(envelope, understood.verdict), self._settings.domain)
+
+    def keywords(self, envelope: Envelope, summary: Summary) -> tuple[str, ...]:
+        """What mail programs are told of the message beside its text."""
+        domains = {normalise(author.address).rpartition("@")[2] for author in summary.from_}
+        is_patients = bool(domains) and domains <= self._settings.patient_domains and not envelope.unproven
+        return marks.of_signature(summary.verdict) + ((marks.FROM_PATIENT,) if is_patients else ())
 
     @property
     def queue_key(self) -> tuple[int, bytes]:

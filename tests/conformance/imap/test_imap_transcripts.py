@@ -3,13 +3,14 @@
 A transcript: `! clear`, `! anonymous` or (when neither stands) signed in; `A: …` what client A sends, with CRLF behind
 it; `A< …` the exact next line it must get, `A~ …` the same as a regular expression, `A> …` the line up to which all is
 passed over; `A.` it gets nothing more. `! B` adds a second session on the same worker, `! C` one of another worker;
-`! trimmed` a store that forgot what vanished. Every line a client gets must be named. INBOX holds the messages of
-`MESSAGES`, uids 1 to 3.
+`! trimmed` a store that forgot what vanished, `! marked` one whose message 1 is a patient's, and signed. Every line a
+client gets must be named. INBOX holds the messages of `MESSAGES`, uids 1 to 3.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,6 +113,9 @@ async def test_transcript(transcript: Path, pieces: int) -> None:
     lines = transcript.read_text(encoding="utf-8").splitlines()
     options = {line[2:].strip() for line in lines if line.startswith("! ")}
     store = await mailbox()
+    if "marked" in options:
+        rows = store.kept[1].rows
+        rows[1] = replace(rows[1], keywords=("$FromPatient", "$SignatureValid"))
     store.kept[1].trimmed = 100 * ("trimmed" in options)
     backend = Backend(store)
     wires = {"A": await connect(backend, "A", options, pieces)}

@@ -1,4 +1,5 @@
--- What people and programs write of a mailbox and its folders (IMAP METADATA), and who may share a mailbox by IMAP (ACL).
+-- What people and programs write of a mailbox and its folders (IMAP METADATA), who may share a mailbox by IMAP (ACL), and
+-- the marks of a message that waits.
 
 -- Name and value are a person's words: sealed under the mailbox's symmetric key; the token finds an entry again. Without a
 -- folder it is of the mailbox as a whole, without a reader it is shared with all who may read the mailbox.
@@ -11,6 +12,9 @@ CREATE TABLE annotation (
     CONSTRAINT annotation_entry UNIQUE NULLS NOT DISTINCT (owner_id, folder_id, reader_id, token),
     CONSTRAINT annotation_folder FOREIGN KEY (owner_id, folder_id) REFERENCES folder ON DELETE CASCADE
 );
+
+-- The keywords that a message gets when it is delivered (server/mailbox/marks.py), joined: they hold no space.
+ALTER TABLE outgoing ADD COLUMN keywords text NOT NULL DEFAULT '';
 
 GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON annotation TO caducee_imap;
 GRANT SELECT ON annotation TO caducee_jobs;
