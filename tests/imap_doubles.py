@@ -219,6 +219,11 @@ class MemoryMailbox:
         wanted = self.kept if folder_ids is None else folder_ids
         return {number: self.kept[number].state() for number in wanted if number in self.kept}
 
+    async def deleted_bytes(self) -> dict[int, int]:
+        return {
+            number: sum(row.size for row in kept.rows.values() if row.flags & 8) for number, kept in self.kept.items()
+        }
+
     async def view(self, folder_id: int) -> View:
         self.calls.append("view")
         kept = self._of(folder_id)

@@ -131,7 +131,7 @@ class Notifications:
         # RFC 5465 §5.1: of changed flags the modseq tells.
         flags = "FLAGCHANGE" in group.events or self._session.condstore
         items = (*_ITEMS, "HIGHESTMODSEQ") if flags else _ITEMS
-        write_status(self._session, folder.name, folder.uidvalidity, state, items)
+        write_status(self._session, folder, state, items, {})
 
     async def _tell_list(self) -> None:
         """RFC 5465 §5.4, §5.5"""

@@ -107,6 +107,11 @@ DELETE_FOLDER = "DELETE FROM folder WHERE owner_id = $1 AND folder_id = $2"
 STATES = """
 SELECT folder_id, uidnext, highestmodseq, messages, unseen, deleted, bytes FROM folder_state WHERE owner_id = $1
 """
+# What an EXPUNGE would free, in the folders that have something to expunge.
+DELETED_BYTES = """
+SELECT folder_id, sum(size)::bigint AS octets FROM message JOIN folder_state USING (owner_id, folder_id)
+ WHERE owner_id = $1 AND deleted > 0 AND flags & 8 = 8 GROUP BY folder_id
+"""
 SOME_STATES = STATES.rstrip() + " AND folder_id = ANY($2::int[])\n"
 
 # Annotations ----------------------------------------------------------------------------------------------------------

@@ -199,6 +199,11 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await views.states(acquired, self.owner_id, folder_ids)
 
+    async def deleted_bytes(self) -> dict[int, int]:
+        """Octets of the messages with \\Deleted by folder id; folders without such are left out."""
+        async with connection(self._pool) as acquired:
+            return await views.deleted_bytes(acquired, self.owner_id)
+
     async def view(self, folder_id: int) -> View:
         """The folder with all its rows. Raises Refused(NO_SUCH_FOLDER)."""
         async with connection(self._pool) as acquired:

@@ -25,6 +25,11 @@ async def states(
     return {row["folder_id"]: state(row["folder_id"], row) for row in rows}
 
 
+async def deleted_bytes(connection: asyncpg.Connection, owner_id: int) -> dict[int, int]:
+    """Octets of the messages with \\Deleted by folder id; folders without such are left out."""
+    return {row["folder_id"]: row["octets"] for row in await connection.fetch(queries.DELETED_BYTES, owner_id)}
+
+
 async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> View:
     """The folder with all its rows."""
     row = await connection.fetchrow(queries.VIEW, key.owner_id, folder_id)

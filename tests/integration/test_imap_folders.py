@@ -127,6 +127,7 @@ async def test_a_full_mailbox_takes_no_more_and_lets_go(world: World, imap: Acce
         client.select("INBOX")
         assert ask(client, "MOVE", "1:2", "Archive")[0] == "OK"
         client.store("1", "+FLAGS", "\\Deleted")
+        assert f"DELETED-STORAGE {size}".encode() in client.status("INBOX", "(DELETED-STORAGE)")[1][0]
         client.expunge()
         assert client.append("INBOX", None, None, message())[0] == "OK"
         client.logout()

@@ -5,7 +5,7 @@ SELECT, CREATE and its like, LIST, APPEND and ENABLE have their own modules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.imap.command import Bare
@@ -14,7 +14,7 @@ from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.object_ids import mailbox_id
 from server.imap.responses import Done
 from server.imap.session import Session
-from server.mailbox.model import FolderState
+from server.mailbox.model import Folder, FolderState
 
 # --- STATUS ---------------------------------------------------------------------------------------------------
 STATUS_ITEMS = (
@@ -27,6 +27,8 @@ STATUS_ITEMS = (
     "SIZE",
     "HIGHESTMODSEQ",
     "MAILBOXID",
+    "APPENDLIMIT",  # RFC 7889 §4
+    "DELETED-STORAGE",  # RFC 9208 §4.1.4
 )
 
 
@@ -60,27 +62,36 @@ async def status(session: Session, command: Status) -> Done:
     folder, state = await session.mailbox.opened_folder(session.name(command.mailbox))
     if "HIGHESTMODSEQ" in command.items:
         session.use_condstore()
-    write_status(session, folder.name, folder.uidvalidity, state, command.items)
+    write_status(session, folder, state, command.items, await reclaimable(session, command.items))
     return Done("STATUS completed")
 
 
-def write_status(session: Session, name: str, uidvalidity: int, state: FolderState, items: Sequence[str]) -> None:
+async def reclaimable(session: Session, items: Sequence[str]) -> Mapping[int, int]:
+    """What EXPUNGE would free in each folder, where it is asked for."""
+    return await session.mailbox.deleted_bytes() if "DELETED-STORAGE" in items else {}
+
+
+def write_status(
+    session: Session, folder: Folder, state: FolderState, items: Sequence[str], deleted: Mapping[int, int]
+) -> None:
     values = {
         "MESSAGES": state.messages,
         "RECENT": 0,
         "UIDNEXT": state.uidnext,
-        "UIDVALIDITY": uidvalidity,
+        "UIDVALIDITY": folder.uidvalidity,
         "UNSEEN": state.unseen,
         "DELETED": state.deleted,
         "SIZE": state.bytes,
         "HIGHESTMODSEQ": max(state.highestmodseq, 1),
+        "APPENDLIMIT": session.services.max_message_bytes,
+        "DELETED-STORAGE": deleted.get(folder.folder_id, 0),
     }
     if session.rev2:
         del values["RECENT"]  # RFC 9051 Appendix E
     told = [b"%s %d" % (item.encode(), values[item]) for item in items if item in values]
     if "MAILBOXID" in items:
         told.append(mailbox_id(state.folder_id))
-    session.line(b"STATUS %s (%s)" % (session.written_name(name), b" ".join(told)))
+    session.line(b"STATUS %s (%s)" % (session.written_name(folder.name), b" ".join(told)))
 
 
 # --- NAMESPACE, IDLE ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from server.base.limits import IMAP_PATTERNS
 from server.imap.commands.acl import my_rights_line
-from server.imap.commands.auth import status_items, write_status
+from server.imap.commands.auth import reclaimable, status_items, write_status
 from server.imap.commands.metadata import chosen, entry_names, metadata_line, reader
 from server.imap.grammar import write
 from server.imap.grammar.cursor import BadSyntax, Cursor
@@ -150,6 +150,7 @@ async def list_(session: Session, command: List) -> Done:
     kept = await session.mailbox.kept_subscriptions() if "SUBSCRIBED" in command.select else []
     entries = _tree(await session.mailbox.folders(), kept, patterns)
     states = await session.mailbox.states() if command.status else {}
+    deleted = await reclaimable(session, command.status)
     known = await session.mailbox.annotations(reader(session)) if command.metadata else {}
     for number, entry in enumerate(entries, 1):
         if number % _TOLD_AT_ONCE == 0:
@@ -161,7 +162,7 @@ async def list_(session: Session, command: List) -> Done:
         if folder is None:
             continue
         if folder.folder_id in states:
-            write_status(session, folder.name, folder.uidvalidity, states[folder.folder_id], command.status)
+            write_status(session, folder, states[folder.folder_id], command.status, deleted)
         if "MYRIGHTS" in command.returns:
             session.line(my_rights_line(session, folder.name))
         if command.metadata:
