@@ -1,4 +1,4 @@
-"""What stands in a signed PDF, read with pyHanko: `python -m crypto.pades.examine` in a process of its own.
+"""What stands in a signed PDF, read with pyHanko, in a process of its own.
 
 PDF is a format of many traps (compression bombs, cycles, cross-references that lie), so who asks never parses it:
 `examiner` starts this with bounded memory and time, no key and nothing secret in its memory, under the seal of who
@@ -189,7 +189,8 @@ def serve(read: Any, write: Any) -> None:
         write.flush()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be the process that examines."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable(logging.CRITICAL)  # what a library would say could quote the document
