@@ -28,7 +28,7 @@ PORTS_VARIABLE: Final = "CADUCEE_PORTS"
 
 # The names of a role's sockets, as in run/ports.json, and the setting of its section that gives each its port.
 LISTENERS: Final[dict[str, dict[str, str]]] = {
-    "relay": {"relay": "port"},
+    "relay": {"relay": "port", "relay_held": "held_port"},
     "submission": {"submission": "port", "submission_tls": "tls_port"},
     "imap": {"imap": "port", "imap_tls": "tls_port"},
     "web": {"web": "port"},

@@ -54,7 +54,6 @@ READERS: Final = frozenset({"imap", "web", "jobs"})  # hold the keyring: they op
 WRITERS: Final = (
     frozenset({"relay", "submission", "sender"}) | READERS
 )  # hold the edge keys: they know addresses and can seal
-JUDGES: Final = frozenset({"web", "jobs"})  # judge signed documents
 DRAIN_SECONDS: Final = 20.0  # sessions end what they do: longer than the longest statement, shorter than an init's kill
 CANNOT_START: Final = 78  # sysexits.h EX_CONFIG: starting again would not help
 # Long-lived objects are frozen; what is left are short-lived ones, mostly without cycles: look at them rarely.
@@ -93,7 +92,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(keys) if role in READERS else None,
         anchors=TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors]),
-        timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors) if role in JUDGES else None,
+        timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors),
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
@@ -115,7 +114,7 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
     connect: tuple[int, ...] = ()
     # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
     if role == "sender":
-        connect = (settings.sender.port, *settings.sender.resolver_ports, 53)
+        connect = (settings.sender.port, settings.sender.held_port, *settings.sender.resolver_ports, 53)
     elif role == "fetcher":
         connect = (*sources.ports(settings), 53)
         read += sources.folders(settings)

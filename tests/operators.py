@@ -88,7 +88,12 @@ def zones(domains: Sequence[str]) -> dict[str, dict[str, list[str]]]:
 
 
 def caducee_operator(
-    place: Path, domain: str, port: int, dns: DnsServer, extra: list[list[str]] | None = None
+    place: Path,
+    domain: str,
+    port: int,
+    dns: DnsServer,
+    extra: list[list[str]] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Served:
     """A Caducée, made and not started: its relay listens on the domain's address, and its sender leaves from there."""
     served = Served(
@@ -99,6 +104,7 @@ def caducee_operator(
             "CADUCEE_SENDER__SOURCE": HOSTS[domain],
             "CADUCEE_SENDER__PORT": str(port),
             "CADUCEE_SENDER__RESOLVERS": json.dumps([f"127.0.0.1:{dns.port}"]),
+            **(environment or {}),
         },
         domain=domain,
     )
@@ -143,12 +149,16 @@ def publish(space: Path, members: Sequence[Member]) -> None:
 
 @contextlib.contextmanager
 def operators(
-    *, postfix: bool = False, strangers: Mapping[str, Member] | None = None, extra: list[list[str]] | None = None
+    *,
+    postfix: bool = False,
+    strangers: Mapping[str, Member] | None = None,
+    extra: list[list[str]] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Operators]:
     """Two Caducées, and Postfix when asked, running. `strangers`: members that are listed and not run here.
 
     `extra`: mailboxes of both Caducées beside the usual ones, as rows of the CSV that import reads, where "@" at the
-    end of an address stands for the domain.
+    end of an address stands for the domain. `environment`: settings of both.
     """
     domains = [ONE, TWO, THREE]
     strangers = strangers or {}
@@ -167,7 +177,7 @@ def operators(
 
         def made(domain: str) -> Served:
             rows = [[f"{row[0]}{domain}", *row[1:]] for row in extra or []]
-            return caducee_operator(Path(folder), domain, port, dns, rows)
+            return caducee_operator(Path(folder), domain, port, dns, rows, environment)
 
         caducees = list(threads.map(made, (ONE, TWO)))
         members = [member(one) for one in caducees]

@@ -25,6 +25,7 @@ _OF_MESSAGE = (
     "message-accepted",
     "message-queued",
     "message-sent",
+    "message-fetched",
     "message-deferred",
     "message-failed",
     "message-refused",

@@ -27,6 +27,7 @@ TECHNICAL = 2  # kept one year
 WRITER_KEY_SECONDS = 600  # what a seized process could read back of its own writing
 _TRIED = {
     "delivered": "message-sent",
+    "fetched": "message-fetched",
     "failed": "message-failed",
     "expired": "message-failed",
     "deferred": "message-deferred",
@@ -103,7 +104,7 @@ class Audit:
     def message_tried(
         self, owner_id: int | None, reverse_path: str, recipient: str, outcome: str, *, trace: str, **facts: Any
     ) -> Event:
-        """What an attempt at another operator came to; `outcome`: delivered, failed, expired, deferred, or unsure."""
+        """What an attempt at another operator came to; `outcome` as in _TRIED."""
         detail = {"actor": "sender", "from": reverse_path, "to": recipient, "outcome": outcome, "trace": trace, **facts}
         stream = TECHNICAL if outcome == "deferred" else ACTS
         return self._event(stream, _TRIED[outcome], owner_id, "sender", detail, self._marks("", trace, recipient))

@@ -86,6 +86,9 @@ class Accepting(MailEdge):
 class Relay(Accepting):
     """Mail from other operators."""
 
+    held_port: int = Field(
+        default=0, ge=0, le=65535, description="HTTPS, where they fetch large messages; 0 picks a free port"
+    )
     forwarders: Literal["refuse", "mark"] = Field(
         default="refuse",
         description="a peer's message whose From is of another member: refuse it, or mark it in Authentication-Results",
@@ -117,6 +120,9 @@ class Sender(Section):
 
     workers: int = Field(default=1, ge=1, le=64)
     port: int = Field(default=25, ge=1, le=65535, description="SMTP port of the other operators")
+    held_port: int = Field(
+        default=8443, ge=1, le=65535, description="HTTPS port where the other operators hold large messages"
+    )
     source: str = Field(default="", description="local address to connect from; the system's choice when empty")
     resolvers: list[str] = Field(default=[], description="DNS servers, host or host:port; the system's when empty")
     patience_hours: int = Field(default=48, ge=1, le=240, description="after so long a message is given back")
@@ -219,6 +225,12 @@ class Transport(Section):
     max_patient_bytes: int = Field(
         default=25 * MB, ge=64 * 1024, le=256 * MIB, description="largest message to a patient, as encoded"
     )
+    pointer_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="larger messages stay here until the recipient's operator fetches them, where it can; 0 for none",
+    )
+    pointer_days: int = Field(default=7, ge=3, le=60, description="for so long; more than sender.patience_hours")
     require_signature: bool = Field(default=False, description="refuse messages whose signature does not pass")
     quota_bytes: int = Field(
         default=5_000 * MB, ge=0, description="room of a mailbox that has no quota of its own; 0 for no limit"

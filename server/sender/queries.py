@@ -74,6 +74,17 @@ SELECT substr(coalesce(m.body, (SELECT p.data FROM queue_piece p WHERE p.queue_i
   FROM queue_message m WHERE m.queue_id = $1
 """
 
+# Large messages that stay here until the recipient's operator fetches them.
+HOLD_MESSAGE = "INSERT INTO held_message (held_id, domain, recipients, size, ends_at) VALUES ($1, $2, $3, $4, $5)"
+HOLD_PIECE = "INSERT INTO held_piece (held_id, number, data) VALUES ($1, $2, $3)"
+HELD_TAKEN = "UPDATE held_message SET taken = true WHERE held_id = $1"
+DROP_HELD = "DELETE FROM held_message WHERE held_id = $1"
+# Ended ($1), or of a process that died before the pointer left ($2).
+COLLECT_HELD = """
+DELETE FROM held_message WHERE held_id IN (
+       SELECT held_id FROM held_message WHERE ends_at <= $1 OR (NOT taken AND created_at < $2) LIMIT $3)
+"""
+
 # Settling, in one transaction: the messages first, in order, so that two workers that end the last recipients of one
 # message at the same time see each other.
 LOCK_MESSAGES = "SELECT queue_id FROM queue_message WHERE queue_id = ANY($1::bytea[]) ORDER BY queue_id FOR UPDATE"

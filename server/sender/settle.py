@@ -28,6 +28,7 @@ from server.sender.schedule import Fate, fate, next_attempt
 from server.sender.work import Due, Message, Work
 from server.transport.commit import place
 from server.transport.envelope import Notify
+from server.transport.pointer import HELD_BY
 from server.transport.sealer import Sealer, way_back
 
 # RFC 3463 §3.5: delivery time expired.
@@ -123,6 +124,8 @@ class Settler:
         """Its row in the trail."""
         envelope = one.message.envelope
         outcome = end if end not in _STAYS else "unsure" if one.outcome.unsure else "deferred"
+        if end == "delivered" and one.work.domain.startswith(HELD_BY):
+            outcome = "fetched"
         return self._audit.message_tried(
             one.message.owner_id,
             envelope.reverse_path,

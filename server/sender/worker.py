@@ -17,7 +17,8 @@ import asyncio
 import os
 import ssl
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -30,7 +31,10 @@ from server.base.ids import trace_id
 from server.base.tls import operator_context
 from server.mailbox.trouble import connection
 from server.sender import queries
-from server.sender.dialogue import Outcome, refused
+from server.sender.dialogue import Outcome, postponed, refused
+from server.sender.download import Downloads
+from server.sender.fetch import Fetches
+from server.sender.hold import Holds
 from server.sender.keys import DayKeys
 from server.sender.lane import BACKLOG, REUSED, Lane, Unreachable
 from server.sender.ledger import Ledger
@@ -38,11 +42,15 @@ from server.sender.link import RECIPIENTS, Link, LinkLost, Stale
 from server.sender.mx import Exchangers
 from server.sender.settle import Settler, Tried
 from server.sender.work import Content, Due, Message, Work, open_message, transaction
+from server.transport.accept import Acceptor
+from server.transport.pointer import HELD_BY
+from server.transport.policy import Policy
 from server.trust.follow import Follower
 
 LEASE_SECONDS: Final = 120.0
 HEARTBEAT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.25  # an idle queue is asked so often: one look at an index
+COLLECT_SECONDS: Final = 60.0
 KEYS_SECONDS: Final = 600.0
 LEASED: Final = 1_000  # rows in one lease, of one domain at most its backlog
 HELD: Final = 20_000  # rows in hand: a hundred domains' backlogs
@@ -74,6 +82,8 @@ class Sender:
         self._held: set[tuple[bytes, int]] = set()  # rows leased and not settled
         self._unsent: deque[tuple[Work, Outcome]] = deque()  # decided without a word to the peer
         self._ledger = Ledger(context.pool, Settler(context.edge, settings, self._name), self._held, context.log)
+        self._holds = Holds(context.pool, context.edge, settings)
+        self._fetches: Fetches | None = None
         self._short = asyncio.Event()
         self._draining = False
         self._links: set[asyncio.Task[None]] = set()
@@ -82,6 +92,7 @@ class Sender:
     async def start(self) -> None:
         """Make the keys of the day and begin. Raises TryLater."""
         await self._make_keys()
+        self._fetches = await self._fetching()
         async with connection(self._pool) as acquired:
             await acquired.execute(queries.TAKE_BACK, self._place)
         self._loops = [
@@ -92,8 +103,19 @@ class Sender:
                 ("heartbeat", self._heartbeat, HEARTBEAT_SECONDS),
                 ("keys", self._make_keys, KEYS_SECONDS),
                 ("settle", self._ledger.settle, 0.0),
+                ("held", self._holds.collect, COLLECT_SECONDS),
             )
         ]
+
+    async def _fetching(self) -> Fetches | None:
+        settings, anchors = self._context.settings, self._context.anchors
+        if not settings.transport.pointer_bytes or anchors is None:
+            return None
+        acceptor = Acceptor(self._pool, self._edge, anchors, settings)
+        await acceptor.start()
+        port, source = settings.sender.held_port, settings.sender.source
+        downloads = Downloads(self._exchangers, self._tls, port, source, self._why_not)
+        return Fetches(downloads, Policy(self._pool, self._edge, settings, self._trust), acceptor)
 
     async def drain(self, deadline: float) -> None:
         """Lease nothing more, let what is being sent end and be settled, until `deadline`; give the rest back."""
@@ -119,6 +141,8 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._links, *self._loops, return_exceptions=True)
         await self._ledger.close()
+        if self._fetches is not None:
+            await self._fetches.close()
         await self._follower.close()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[bool]], pause: float) -> None:
@@ -234,6 +258,8 @@ class Sender:
         link: Link | None = None
         work: Work | None = None
         try:
+            if lane.domain.startswith(HELD_BY):
+                await self._fetch_all(lane)
             while (work := await lane.next()) is not None:
                 if link is None or not link.usable or link.sent >= REUSED:
                     if link is not None:
@@ -286,11 +312,42 @@ class Sender:
             return
         message, content, work = opened
         try:
-            outcomes = await link.send(transaction(message, content, work), content.pieces())
+            if self._holds.suit(message, link):
+                outcomes = await self._send_pointer(link, message, content, work)
+            else:
+                outcomes = await link.send(transaction(message, content, work), content.pieces())
         except CryptoError as error:  # in the middle of it: the peer has taken nothing
             await self._set_aside(work, error)
             return
         self._ledger.add(Tried(work, message, due, one, link.host) for due, one in zip(work.due, outcomes, strict=True))
+
+    async def _send_pointer(self, link: Link, message: Message, content: Content, work: Work) -> list[Outcome]:
+        """The message stays here, and what leads to it goes. Raises as `Link.send` and `Holds.hold`."""
+        held_id, data = await self._holds.hold(message, content, work)
+        taken = False
+        try:
+            outcomes = await link.send(replace(transaction(message, content, work), size=len(data)), _once(data))
+            taken = any(one.delivered or one.unsure for one in outcomes)
+        finally:
+            await self._holds.sent(held_id, taken=taken)
+        return outcomes
+
+    async def _fetch_all(self, lane: Lane) -> None:
+        """Work off what other operators hold for mailboxes here: no SMTP leads there."""
+        while (work := await lane.next()) is not None:
+            opened = await self._open(work)
+            if opened is None:
+                continue
+            message, content, work = opened
+            data = b"".join([piece async for piece in content.pieces()])
+            if self._fetches is None:
+                outcomes = [postponed("4.3.2", "fetching is switched off: transport.pointer_bytes")] * len(work.due)
+            else:
+                outcomes = await self._fetches.fetch(work, message, data)
+            self._ledger.add(
+                Tried(work, message, due, one, lane.domain) for due, one in zip(work.due, outcomes, strict=True)
+            )
+            await self._ledger.written()
 
     async def _open(self, work: Work, *, head_only: bool = False) -> tuple[Message, Content, Work] | None:
         """The message of a work, and what of it is still to be sent; None for nothing. Raises TryLater."""
@@ -346,6 +403,10 @@ class Sender:
                 if opened is not None:
                     self._ledger.add(Tried(opened[2], opened[0], due, outcome) for due in opened[2].due)
         return False
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def serve(context: Context, sockets: Sockets) -> Running:

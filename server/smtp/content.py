@@ -11,8 +11,9 @@ declares to be no lines: and there they still hold for the header.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from server.base.errors import ProtocolViolation, Reason, TryLater
+from server.base.errors import Reason, TryLater
 from server.base.limits import LARGE_MESSAGE_BYTES, MIME_HEADER_BYTES
 from server.mailbox.content import LARGE_BODY
 from server.smtp.reader import PART
@@ -20,30 +21,12 @@ from server.smtp.service import Service
 from server.transport.accept import Accepted
 from server.transport.envelope import Envelope, Recipient
 from server.transport.large import LargeMessage
+from server.transport.lines import Lines
 from server.transport.policy import Content as Found
 from server.transport.policy import Speaker
 
 _CRLF = b"\r\n"
 _STEP = 2 * MIME_HEADER_BYTES  # the first holds every header that policy lets in
-
-
-class Lines:
-    """Whether CR and LF stand together only (RFC 5321 §2.3.8), in all that is added."""
-
-    def __init__(self) -> None:
-        self._cr = self._lf = self._pairs = 0
-        self._last = b""
-
-    def add(self, data: bytes) -> None:
-        self._cr += data.count(b"\r")
-        self._lf += data.count(b"\n")
-        self._pairs += data.count(_CRLF) + (self._last == b"\r" and data.startswith(b"\n"))
-        self._last = data[-1:] or self._last
-
-    def check(self) -> None:
-        """Raises ProtocolViolation BARE_LINE_ENDING."""
-        if not self._cr == self._lf == self._pairs:
-            raise ProtocolViolation(Reason.BARE_LINE_ENDING, "bare CR or LF in the message; lines end with CR LF")
 
 
 class Content:
@@ -100,10 +83,18 @@ class Content:
             self._lines.check()
         if self._large is None:
             data = bytes(self._data)
-            return await self._acceptor.accept(await self._judged(data), data)
+            return await self._acceptor.accept(self._followed(await self._judged(data), data), data)
         if self._data:
             await self._hand_on()
         return await self._acceptor.end(self._large)
+
+    def _followed(self, envelope: Envelope, data: bytes) -> Envelope:
+        """A pointer is not for the mailboxes: it waits in the queue until its message was fetched for them."""
+        who, reverse_path, _ = self._asked
+        held = self._policy.leads_to(who, reverse_path, data)
+        if held is None:
+            return envelope
+        return replace(envelope, recipients=tuple(replace(one, route=held) for one in envelope.recipients), turn=None)
 
     async def _hand_on(self) -> None:
         data, self._data = bytes(self._data), b""

@@ -20,6 +20,7 @@ from server.identity.model import Rights
 from server.identity.throttle import network_of
 from server.identity.tokens import verifier
 from server.smtp import reply_codes as r
+from server.smtp.held import HeldEdge
 from server.smtp.service import Service
 from server.smtp.session import Session
 from server.transport.accept import Acceptor
@@ -40,10 +41,15 @@ async def serve_submission(context: Context, sockets: Sockets) -> SmtpEdge:
 
 
 async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
-    """Mail from other operators: "relay", STARTTLS, and a client certificate under the configured anchors."""
+    """Mail from other operators: "relay", STARTTLS, and a client certificate under the configured anchors; beside it
+    "relay_held", HTTPS with the same certificates."""
     tls = _tls(context)
     service = await _service(context, SourceKind.RELAY, tls)
-    return await SmtpEdge.listen(service, sockets, {"relay": None}, context.settings.relay.proxy_networks)
+    relay = await SmtpEdge.listen(service, sockets, {"relay": None}, context.settings.relay.proxy_networks)
+    if service.follows and context.edge is not None:
+        relay.held = HeldEdge(service, context.pool, context.edge)
+        await relay.held.listen(sockets["relay_held"], tls)
+    return relay
 
 
 def _tls(context: Context) -> ssl.SSLContext:
@@ -71,6 +77,7 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
         pseudonyms=Pseudonyms(context.edge.pseudonym),
         log=context.log,
         max_message_bytes=settings.transport.max_message_bytes,
+        follows=bool(settings.transport.pointer_bytes),
         accounts=accounts if kind is SourceKind.SUBMISSION else None,
     )
 
@@ -107,6 +114,7 @@ class SmtpEdge:
     def __init__(self, service: Service, servers: list[asyncio.Server]) -> None:
         self.service = service
         self._servers = servers
+        self.held: HeldEdge | None = None
 
     @classmethod
     async def listen(
@@ -129,6 +137,8 @@ class SmtpEdge:
         for server in self._servers:
             server.close()
         self.service.draining = True
+        if self.held is not None:
+            await self.held.drain(deadline)
         for session in list(self.service.sessions):
             session.stop_when_idle()
         while self.service.sessions and (left := deadline - clock.monotonic()) > 0:
@@ -144,6 +154,8 @@ class SmtpEdge:
             server.close()
         for session in list(self.service.sessions):
             session.hang_up(r.SHUTTING_DOWN)
+        if self.held is not None:
+            await self.held.close()
         await self.service.policy.close()
         await self.service.acceptor.close()
         if self.service.trust is not None:

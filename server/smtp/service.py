@@ -49,6 +49,7 @@ class Service:
     pseudonyms: Pseudonyms
     log: Any
     max_message_bytes: int
+    follows: bool = False  # pointers to large messages
     accounts: Accounts | None = None  # of submission alone
     budget: Budget = field(default_factory=Budget)
     sessions: set[Connection] = field(default_factory=set)

@@ -19,6 +19,7 @@ from server.smtp.reply_codes import Reply
 from server.smtp.states import VERBS, State, objection
 from server.smtp.transfer import Transfer
 from server.transport.envelope import Body, SourceKind
+from server.transport.pointer import EXTENSION
 
 # Announced by every EHLO; what follows them depends on the connection. docs/rfc.md holds each.
 EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME")
@@ -27,6 +28,7 @@ SIZE_EXTENSION: Final = "SIZE"
 STARTTLS_EXTENSION: Final = "STARTTLS"
 AUTH_EXTENSION: Final = "AUTH"
 REQUIRETLS_EXTENSION: Final = "REQUIRETLS"
+POINTER_EXTENSION: Final = EXTENSION
 FUTURERELEASE_EXTENSION: Final = f"FUTURERELEASE {limits.SMTP_HOLD_SECONDS}"
 
 # RFC 5321 §4.1.2, §4.1.3, loosely (a computer's own name is no domain): it goes into Received, so nothing that could
@@ -76,6 +78,8 @@ class Session(Transfer):
         if self.service.kind is SourceKind.SUBMISSION:
             latest = clock.now() + timedelta(seconds=limits.SMTP_HOLD_SECONDS)
             names.append(f"{FUTURERELEASE_EXTENSION} {latest:%Y-%m-%dT%H:%M:%SZ}")
+        if self.service.kind is SourceKind.RELAY and self.service.follows and self.tls:
+            names.append(POINTER_EXTENSION)
         # RFC 8689 §4.1: there is nothing to require where TLS is not there yet.
         names.append(REQUIRETLS_EXTENSION if self.tls else STARTTLS_EXTENSION)
         if mechanisms := self.mechanisms:

@@ -35,6 +35,7 @@ from server.mail import headers
 from server.mail.addresses import normalise, valid
 from server.mailbox.model import OwnerKind, OwnerState, Route
 from server.transport import heading
+from server.transport import pointer as pointers
 from server.transport.authors import speaks_as
 from server.transport.conversation.turn import Turn, is_muted, turn
 from server.transport.envelope import Recipient, Remote
@@ -89,6 +90,25 @@ class Policy:
         peer = self._trust.peer(path)
         self._trust.met(peer, clock.now())
         return peer
+
+    def may_fetch(self, peer: Peer, domain: str) -> bool:
+        """Whether a peer may fetch what is held for recipients of this domain."""
+        return self._trust.may_speak_for(peer.subject, domain) and self._trust.objection(peer.path, clock.now()) is None
+
+    def leads_to(self, who: Speaker, reverse_path: str, data: bytes) -> Remote | None:
+        """Where a message is to be fetched from, None where it is whole itself; `data` is the message.
+
+        Raises Refused: TOO_LARGE, PEER_NOT_TRUSTED for a pointer to another than its sender's operator;
+        ProtocolViolation MALFORMED.
+        """
+        if not self._settings.transport.pointer_bytes or not isinstance(who, Peer) or not pointers.is_pointer(data):
+            return None
+        pointer = pointers.read(data)
+        if pointer.size > self._settings.transport.max_message_bytes:
+            raise Refused(Reason.TOO_LARGE, "The message is too large.")
+        if pointer.domain not in self._trust.domains_of(who.subject) or not reverse_path:
+            raise Refused(Reason.PEER_NOT_TRUSTED, "The message is held by another than who sends its pointer.")
+        return Remote(pointers.HELD_BY + pointer.domain)
 
     async def sender(self, who: Speaker, reverse_path: str) -> None:
         """May `who` use this reverse-path ("" is the null one), and send one more message now?

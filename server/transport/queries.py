@@ -163,6 +163,9 @@ SELECT a.queue_id, CASE WHEN t.queue_id IS NULL THEN 'repeated' ELSE 'queued' EN
 """
 # Today's key of the queue, or the newest before it.
 QUEUE_KEY = "SELECT key_id, day, public_key, proof FROM queue_key WHERE day <= $1 ORDER BY day DESC LIMIT 1"
+# What is held for another operator, asked for in the name of one of its recipients ($2) at $3.
+HELD = "SELECT domain, size FROM held_message WHERE held_id = $1 AND $2 = ANY(recipients) AND ends_at > $3"
+HELD_PART = "SELECT substr(data, $3 + 1, $4) FROM held_piece WHERE held_id = $1 AND number = $2"
 ADD_QUEUE_PIECE = "INSERT INTO queue_piece (queue_id, number, data) VALUES ($1, $2, $3)"
 
 # All that RCPT asks of the addresses with these tokens ($1): where each leads, how full the mailbox is, whether the

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.base.errors import ProtocolViolation
-from server.smtp.content import Lines
+from server.transport.lines import Lines
 
 
 @given(st.lists(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"]), max_size=4).map(b"".join), max_size=12))
