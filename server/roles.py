@@ -90,7 +90,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         settings=settings,
         way=pool.access(settings, role),
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
-        keyring=Keyring.open(keys) if role in READERS else None,
+        keyring=Keyring.open(settings.ring_directory) if role in READERS else None,
         anchors=TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors]),
         timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors),
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
@@ -108,6 +108,8 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
         if settings.home.is_relative_to(folder):
             raise SettingsError(f"the data directory {settings.home} must not lie in {folder}, which roles can read")
     read = [settings.path(anchor) for anchor in settings.trust.anchors]
+    if role in READERS:
+        read.append(settings.ring_directory)  # keys are turned while it runs
     section = settings.relay if role == "sender" else getattr(settings, role, None)
     if isinstance(section, Edge):
         read += [settings.path(section.certificate), settings.path(section.private_key)]

@@ -295,6 +295,13 @@ class Audit:
         marks = Marks(party=octets_of(name))
         await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail, marks)
 
+    async def keys_changed(
+        self, connection: asyncpg.Connection, actor: str, what: str, owner_id: int | None = None, **facts: Any
+    ) -> None:
+        """Keys were made, wrapped anew, put aside, taken out or destroyed; `what` as the command is called."""
+        detail = {"actor": actor, "what": what, **facts}
+        await self._write(connection, ACTS, "keys-changed", owner_id, actor, detail)
+
     async def signed_in(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str
     ) -> None:

@@ -332,6 +332,11 @@ class Settings(BaseModel):
     def keys_directory(self) -> Path:
         return self.path(self.keys.directory)
 
+    @property
+    def ring_directory(self) -> Path:
+        """The keyring, in a folder of its own: readers go on to read it, and nothing else of the keys."""
+        return self.keys_directory / "ring"
+
 
 def find_home(given: Path | None) -> Path:
     """The data directory: the one given, else CADUCEE_HOME. Raises SettingsError when there is neither."""

@@ -30,7 +30,7 @@ class Admin:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.edge = EdgeKeys.load(settings.keys_directory / "edge.json")
-        self.keyring = Keyring.open(settings.keys_directory)
+        self.keyring = Keyring.open(settings.ring_directory, retired=True)
         self._cluster = None if settings.database.dsn else EmbeddedPostgres(settings.home, settings.keys_directory)
         self._stack = AsyncExitStack()
 

@@ -31,7 +31,7 @@ async def _upgrade(settings: Settings) -> list[str]:
     try:
         # no role that writes to the trail starts before the trail has the key of its reader
         keys = settings.keys_directory
-        await make_reader(connection, Keyring.open(keys), EdgeKeys.load(keys / "edge.json"))
+        await make_reader(connection, Keyring.open(settings.ring_directory), EdgeKeys.load(keys / "edge.json"))
     finally:
         await connection.close()
     return [f"{migration.number:03}_{migration.name}" for migration in applied]

@@ -52,7 +52,7 @@ def initialise(home: Path, domain: str, say: Callable[[str], None]) -> Settings:
         (partial / FILE_NAME).write_text(_settings_text(domain), encoding="utf-8")
         settings = load(partial)
         say("Keys: master key, 4,096 bucket keys, secrets of the edges")
-        Keyring.create(settings.keys_directory)
+        Keyring.create(settings.ring_directory)
         EdgeKeys.new().save(settings.keys_directory / "edge.json")
         say("Development PKI: root, server, organisation, S/MIME")
         _make_pki(partial / "pki", domain)

@@ -17,6 +17,7 @@ from server.cli import (
     dns,
     identity,
     indicators,
+    keys,
     mailbox,
     message,
     operate,
@@ -62,6 +63,7 @@ app.add_typer(message.app, name="message")
 app.add_typer(identity.app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.add_typer(prescription.app, name="prescription")
+app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")
 private_space.register(trust.app)

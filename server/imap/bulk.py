@@ -14,8 +14,8 @@ ITEMS = frozenset(_FORMS)
 
 
 async def tell(session: Session, uids: Sequence[int], items: Sequence[str]) -> bool:
-    """The FETCH responses of these messages, with some of ITEMS; False, and nothing said, when the session's numbers are
-    not those of the view."""
+    """The FETCH responses of these messages, with some of ITEMS; False, and nothing said, when the session's numbers
+    are not those of the view."""
     table = session.sight.shared.table
     if session.sight.uids is not table.uids:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from server.app import Context, Sockets
 from server.base import clock
@@ -19,6 +20,7 @@ from server.imap.connection import Connection, Connections
 from server.imap.session import Services
 from server.imap.view import Views
 from server.mailbox.feed import Feed
+from server.mailbox.keys import Following
 from server.mailbox.store import Store
 from server.trust.follow import Follower
 
@@ -28,11 +30,12 @@ _BACKLOG = 1_024  # practices poll on the same minute
 class ImapEdge:
     """A serving edge; see `server.app.Running`."""
 
-    def __init__(self, servers: list[asyncio.Server], connections: Connections, feed: Feed, trust: Follower) -> None:
+    def __init__(
+        self, servers: list[asyncio.Server], connections: Connections, followed: Sequence[Feed | Follower | Following]
+    ) -> None:
         self._servers = servers
         self._connections = connections
-        self._feed = feed
-        self._trust = trust
+        self._followed = followed
 
     async def drain(self, deadline: float) -> None:
         for server in self._servers:
@@ -47,8 +50,8 @@ class ImapEdge:
             server.close()
         for connection in self._connections:
             connection.abort()
-        await self._feed.close()
-        await self._trust.close()
+        for one in self._followed:
+            await one.close()
 
 
 async def serve(context: Context, sockets: Sockets) -> ImapEdge:
@@ -63,6 +66,7 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
     # Of the trust space only what is known of revocations: nobody speaks for a domain here.
     known = settings.trust.model_copy(update={"white_list": ""})
     trust = await Follower.start(context.pool, known, context.anchors, context.log)
+    store = Store(context.pool, context.edge, context.keyring, context.anchors, settings.transport.quota_bytes)
     services = Services(
         accounts=Accounts(
             context.pool,
@@ -71,7 +75,7 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             trust=trust.space,
             needs=Rights.READ,
         ),
-        store=Store(context.pool, context.edge, context.keyring, context.anchors, settings.transport.quota_bytes),
+        store=store,
         views=Views(feed),
         budget=Budget(WORKER_BUFFER_BYTES),
         now=clock.now,
@@ -93,4 +97,4 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             backlog=_BACKLOG,
         ),
     ]
-    return ImapEdge(servers, connections, feed, trust)
+    return ImapEdge(servers, connections, (feed, trust, store.follow()))

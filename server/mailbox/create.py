@@ -142,6 +142,8 @@ async def _insert(
     identities: Sequence[bytes | None],
 ) -> list[bytes]:
     publics = [key.private.public() for key in owners]
+    await connection.execute(queries.WRAPPING)
+    keyring.refresh()
     await connection.execute(
         queries.ADD_OWNERS,
         [key.owner_id for key in owners],

@@ -18,7 +18,7 @@ from server.mailbox.keys import OwnerKey
 from server.mailbox.model import INBOX_ID, SEPARATOR, Folder, FolderState
 from server.mailbox.trouble import connection
 
-_SUBSCRIPTION = "subscription"  # what its wrapped name is bound to
+SUBSCRIPTION = "subscription"  # what its wrapped name is bound to
 
 
 async def listed(connection: asyncpg.Connection, key: OwnerKey) -> list[Folder]:
@@ -128,7 +128,7 @@ async def delete(connection: asyncpg.Connection, key: OwnerKey, name: str) -> Fo
         await connection.execute(queries.LOCK_FOLDERS, key.owner_id, [folder.folder_id])
         if folder.subscribed:
             token = key.name_token(folder.name)
-            kept = key.wrap_own(_SUBSCRIPTION, token, folder.name.encode())
+            kept = key.wrap_own(SUBSCRIPTION, token, folder.name.encode())
             await connection.execute(queries.KEEP_SUBSCRIPTION, key.owner_id, token, kept, FOLDERS_PER_OWNER)
         await connection.execute(queries.RELEASE_FOLDER, key.owner_id, folder.folder_id)
         await connection.execute(queries.DELETE_FOLDER, key.owner_id, folder.folder_id)
@@ -156,7 +156,7 @@ async def kept_subscriptions(connection: asyncpg.Connection, key: OwnerKey) -> l
 
 def subscribed_name(key: OwnerKey, token: bytes, wrapped: bytes) -> str:
     """The name of a subscription that no folder has. Raises IntegrityError."""
-    return key.unwrap_own(_SUBSCRIPTION, token, wrapped).decode()
+    return key.unwrap_own(SUBSCRIPTION, token, wrapped).decode()
 
 
 async def _add(connection: asyncpg.Connection, key: OwnerKey, name: str, special_use: str | None) -> Folder:

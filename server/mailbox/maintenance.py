@@ -43,6 +43,7 @@ class Rewrapper:
         """
         done: list[tuple[int, bytes, bytes]] = []
         async with connection(pool) as acquired:
+            await self._keys.look(acquired)
             rows = await acquired.fetch(queries.SEALED_KEYS, REWRAP_KEYS, list(self._damaged))
             for owner_id, content_id, sealed in rows:
                 if owner_id in self._damaged:

@@ -11,8 +11,18 @@ ROUTES = """
 SELECT a.token, a.proof, a.closed_at, o.owner_id, o.kind, o.state, o.public_key
   FROM unnest($1::bytea[]) AS asked(token) JOIN address a USING (token) JOIN owner o USING (owner_id)
 """
-# A mailbox as its reader opens it.
-OWNER = "SELECT kind, state, wrapped_private_key FROM owner WHERE owner_id = $1"
+# A mailbox as its reader opens it, with the pairs that only open.
+OWNER = """
+SELECT kind, state, wrapped_private_key,
+       (SELECT array_agg(k.wrapped_private_key ORDER BY k.key_id DESC) FROM owner_key k
+         WHERE k.owner_id = o.owner_id AND k.state <> 'destroyed') AS others
+  FROM owner o WHERE owner_id = $1
+"""
+# Whose pairs changed since.
+TURNED = "SELECT owner_id, revision FROM owner_key WHERE revision > $1 ORDER BY revision"
+# Who wraps private keys holds it shared, who makes the keyring new keys holds it alone: once that has committed, nobody
+# wraps with the older ones any more.
+WRAPPING = "SELECT pg_advisory_xact_lock_shared(7268311026)"
 IDENTITY = "SELECT identity, identity_key FROM owner WHERE owner_id = $1"
 NUMBERS = "SELECT nextval('owner_number') FROM generate_series(1, $1)"
 TAKEN = "SELECT token FROM address WHERE token = ANY($1::bytea[])"

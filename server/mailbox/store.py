@@ -31,7 +31,7 @@ from server.mailbox import annotation, commands, content, folders, marks, querie
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.incoming import Incoming
-from server.mailbox.keys import Keys, OwnerKey
+from server.mailbox.keys import Following, Keys, Opened, OwnerKey
 from server.mailbox.model import (
     INBOX_ID,
     LIST_ID,
@@ -79,22 +79,33 @@ class Store:
 
     async def open(self, owner_id: int) -> Mailbox:
         """The mailbox of an owner. Raises Refused: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater."""
-        key = self.keys.known(owner_id)
-        if key is None:
+        opened = self.keys.known(owner_id)
+        if opened is None:
             async with connection(self.pool) as acquired:
-                key = await self.keys.of(acquired, owner_id)
-        return Mailbox(self, key)
+                opened = await self.keys.opened(acquired, owner_id)
+        return Mailbox(self, opened)
+
+    def follow(self) -> Following:
+        """Learn of keys that are turned or destroyed, until it is closed."""
+        return Following(self.pool, self.keys)
 
 
 class Mailbox:
-    """One owner's folders and messages. Cheap: it holds a key and no rows. Safe to share between tasks."""
+    """One owner's folders and messages. Cheap: it holds a key and no rows. Safe to share between tasks.
 
-    def __init__(self, store: Store, key: OwnerKey) -> None:
+    Whatever opens something raises Refused(RECIPIENT_CLOSED) once the mailbox's keys were destroyed.
+    """
+
+    def __init__(self, store: Store, opened: Opened) -> None:
         self._store = store
         self._pool = store.pool
-        self._key = key
-        self.owner_id: int = key.owner_id
-        self.kind: OwnerKind = key.kind
+        self._opened = opened
+        self.owner_id: int = opened.key.owner_id
+        self.kind: OwnerKind = opened.key.kind
+
+    @property
+    def _key(self) -> OwnerKey:
+        return self._opened.key
 
     async def identity(self) -> Identity:
         """Whose mailbox it is, decrypted. Raises IntegrityError when the row was tampered with."""

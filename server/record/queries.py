@@ -30,6 +30,10 @@ SELECT document_id, content_id, detail, filed_at FROM document
  WHERE owner_id = $1 ORDER BY filed_at DESC, document_id LIMIT $2
 """
 
+# A detail brought under the mailbox's current key, in the place of exactly what was read.
+DETAILS = "SELECT document_id, detail FROM document WHERE owner_id = $1"
+PUT_DETAIL = "UPDATE document SET detail = $4 WHERE owner_id = $1 AND document_id = $2 AND detail = $3"
+
 ONE = "SELECT document_id, content_id, detail, filed_at FROM document WHERE owner_id = $1 AND document_id = $2"
 
 # Where the message that brought a document stands now; INBOX is folder 1.

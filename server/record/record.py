@@ -6,6 +6,7 @@ import re
 
 import asyncpg
 
+from server.mailbox.keys import OwnerKey
 from server.mailbox.store import Mailbox
 from server.record import queries
 from server.record.intake import LABEL
@@ -44,6 +45,13 @@ class Record:
         """Folder id and uid of the message that brought it, INBOX first; None when the message was deleted since."""
         row = await self._pool.fetchrow(queries.PLACE, mailbox.owner_id, document.content_id)
         return None if row is None else (row["folder_id"], row["uid"])
+
+
+async def bring_details(connection: asyncpg.Connection, key: OwnerKey) -> None:
+    """When a mailbox's key was turned: the details of its documents under the current one. For the database's owner."""
+    for document_id, wrapped in await connection.fetch(queries.DETAILS, key.owner_id):
+        fresh = key.wrap_own(LABEL, document_id, key.unwrap_own(LABEL, document_id, wrapped))
+        await connection.execute(queries.PUT_DETAIL, key.owner_id, document_id, wrapped, fresh)
 
 
 def _document(mailbox: Mailbox, row: asyncpg.Record) -> Document:

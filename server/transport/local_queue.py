@@ -58,6 +58,7 @@ class LocalQueue:
         done = 0
         async with connection(self._pool) as acquired:
             await self._audit.ready(acquired)
+            await self._keys.look(acquired)
             await acquired.execute(queries.PREPARE_CONNECTION, f"{LOCK_TIMEOUT_MS}ms", "auto")
             for _ in range(PIECE):
                 step = await self._next(acquired)

@@ -57,6 +57,7 @@ class WebEdge:
     def __init__(self, server: uvicorn.Server, services: Services) -> None:
         self._server = server
         self._services = services
+        self._keys = services.store.follow()
         self._task: asyncio.Task[None] | None = None
 
     async def listen(self, sockets: Sockets) -> None:
@@ -86,3 +87,4 @@ class WebEdge:
             await self._services.policy.close()
             await self._services.acceptor.close()
             await self._services.trust.close()
+            await self._keys.close()

@@ -182,7 +182,13 @@ async def test_the_roles_own_process_cannot_reach_what_opens_a_message(
     home: Path, role: str, lacking: list[str]
 ) -> None:
     async with EmbeddedPostgres(home) as postgres:
-        files = ["keys/master.json", "keys/keyring.json", "keys/database/imap", "keys/database/admin", "caducee.toml"]
+        files = [
+            "keys/ring/master.json",
+            "keys/ring/keyring.json",
+            "keys/database/imap",
+            "keys/database/admin",
+            "caducee.toml",
+        ]
         QueueSecret.take(home / "keys")
         files += [
             "keys/queue.json",

@@ -19,7 +19,7 @@ from server.mailbox import annotation
 from server.mailbox.check import queries
 from server.mailbox.content import open_header, open_summary
 from server.mailbox.folders import subscribed_name
-from server.mailbox.keys import OwnerKey, owner_key
+from server.mailbox.keys import OwnerKey, open_owner
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import proof
 
@@ -107,9 +107,9 @@ async def _opened(
             if row["state"] == OwnerState.CLOSED:
                 continue  # its keys may be destroyed, and that is right
             try:
-                private = keyring.unwrap_private(last, row["wrapped_private_key"])
-                key = owner_key(last, OwnerKind(row["kind"]), OwnerState(row["state"]), private)
-                if private.public() != row["public_key"]:
+                kind, state = OwnerKind(row["kind"]), OwnerState(row["state"])
+                key = open_owner(keyring, last, kind, state, row["wrapped_private_key"], row["others"] or ())
+                if key.private.public() != row["public_key"]:
                     yield Problem("an owner's public key is that of its private key", last)
                 key.open_identity(row["identity"], row["identity_key"])
             except CryptoError:

@@ -75,7 +75,10 @@ SELECT a.token, a.proof, o.owner_id, o.public_key FROM address a JOIN owner o US
  WHERE a.owner_id > $1 ORDER BY a.owner_id, a.token LIMIT $2
 """
 OWNERS = """
-SELECT owner_id, kind, state, wrapped_private_key, public_key, identity, identity_key FROM owner
+SELECT owner_id, kind, state, wrapped_private_key, public_key, identity, identity_key,
+       (SELECT array_agg(k.wrapped_private_key) FROM owner_key k
+         WHERE k.owner_id = o.owner_id AND k.state <> 'destroyed') AS others
+  FROM owner o
  WHERE state <> 'spare' AND owner_id > $1 ORDER BY owner_id LIMIT $2
 """
 FOLDER_NAMES = "SELECT folder_id, name, name_token FROM folder WHERE owner_id = $1"

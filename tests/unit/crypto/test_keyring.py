@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from crypto import keyfile
 from crypto.errors import CryptoError, IntegrityError, KeyMissing
 from crypto.keyring import BUCKETS, Keyring
 from crypto.sealing import MailboxKey
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -71,30 +74,91 @@ def test_destroyed_generation_opens_no_more(keys: Path, mailbox: MailboxKey) -> 
     keyring = Keyring.open(keys)
     bucket = keyring.bucket_of(7)
     old = keyring.wrap_private(7, mailbox)
-    assert keyring.renew(bucket) == 2
+    keyring.renew([bucket])
     new = keyring.wrap_private(7, mailbox)
     assert Keyring.open(keys).unwrap_private(7, old).seeds() == mailbox.seeds()
-    keyring.destroy(bucket, 1)
+    keyring.destroy([(bucket, 1)])
     for one in (keyring, Keyring.open(keys)):
         assert one.unwrap_private(7, new).seeds() == mailbox.seeds()
         with pytest.raises(KeyMissing):
             one.unwrap_private(7, old)
     with pytest.raises(KeyMissing):
-        keyring.destroy(bucket, 1)
+        keyring.destroy([(bucket, 1)])
 
 
 def test_current_generation_cannot_be_destroyed(keys: Path, mailbox: MailboxKey) -> None:
     keyring = Keyring.open(keys)
     wrapped = keyring.wrap_private(7, mailbox)
     with pytest.raises(CryptoError):
-        keyring.destroy(7, 1)
+        keyring.destroy([(7, 1)])
     assert Keyring.open(keys).unwrap_private(7, wrapped).seeds() == mailbox.seeds()
+
+
+def test_another_copy_learns_of_a_new_key_when_it_meets_one(keys: Path, mailbox: MailboxKey) -> None:
+    """A running process opens what was wrapped after it read the keyring, and forgets what was destroyed."""
+    running, operator = Keyring.open(keys), Keyring.open(keys)
+    old = operator.wrap_private(7, mailbox)
+    operator.renew_master()
+    operator.renew(range(BUCKETS))
+    new = operator.wrap_private(7, mailbox)
+    assert running.unwrap_private(7, new).seeds() == mailbox.seeds()
+    assert running.version == 2
+    assert not running.refresh()
+    operator.destroy([(7, 1)])
+    assert running.refresh()
+    with pytest.raises(KeyMissing):
+        running.unwrap_private(7, old)
+
+
+def test_what_is_retired_opens_for_who_asks_for_it_until_it_is_destroyed(keys: Path, mailbox: MailboxKey) -> None:
+    keyring = Keyring.open(keys)
+    old = keyring.wrap_private(7, mailbox)
+    keyring.renew(range(8))
+    with pytest.raises(CryptoError):
+        keyring.retire([(7, 2)], NOON)
+    keyring.retire(keyring.generations(), NOON)
+    assert keyring.retired() == ({(n, 1) for n in range(8)}, NOON)
+    assert "1" not in json.loads((keys / "keyring.json").read_text())["buckets"][7]
+    assert keys not in Path(f"{keys}-retired.json").parents  # running processes may read the folder
+    with pytest.raises(KeyMissing):
+        Keyring.open(keys).unwrap_private(7, old)
+    keyring.renew_master()
+    keyring.renew([7])
+    keyring.retire([(7, 2)], NOON)
+    assert Keyring.open(keys, retired=True).unwrap_private(7, old).seeds() == mailbox.seeds()
+    keyring.destroy(keyring.retired()[0])
+    assert keyring.retired() == (set(), None)
+    with pytest.raises(KeyMissing):
+        Keyring.open(keys, retired=True).unwrap_private(7, old)
+
+
+@pytest.mark.parametrize("step", ["_save_retired", "_save_keyring"])
+def test_a_power_cut_while_retiring_loses_nothing(
+    keys: Path, mailbox: MailboxKey, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    keyring = Keyring.open(keys)
+    old = keyring.wrap_private(7, mailbox)
+    keyring.renew([7])
+
+    def cut(self: Keyring, *given: object) -> None:
+        raise OSError("power")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Keyring, step, cut)
+        with pytest.raises(OSError, match="power"):
+            keyring.retire([(7, 1)], NOON)
+    again = Keyring.open(keys, retired=True)
+    assert again.unwrap_private(7, old).seeds() == mailbox.seeds()
+    again.retire([(7, 1)], NOON)
+    again.destroy([(7, 1)])
+    with pytest.raises(KeyMissing):
+        Keyring.open(keys, retired=True).unwrap_private(7, old)
 
 
 def test_two_writers_do_not_undo_each_other(keys: Path) -> None:
     one, other = Keyring.open(keys), Keyring.open(keys)
-    one.renew(1)
-    other.renew(2)
+    one.renew([1])
+    other.renew([2])
     newest = Keyring.open(keys)
     assert (newest.generation(1), newest.generation(2)) == (2, 2)
 
@@ -144,7 +208,7 @@ def test_power_cut_between_link_and_zeroing_loses_nothing(keys: Path, mailbox: M
         old.write_bytes((keys / "keyring.json").read_bytes())
     else:
         old.hardlink_to(keys / "keyring.json")
-    keyring.renew(9)
+    keyring.renew([9])
     assert not old.exists()
     assert Keyring.open(keys).unwrap_private(7, wrapped).seeds() == mailbox.seeds()
 
@@ -159,7 +223,7 @@ def test_failed_write_leaves_the_old_file(keys: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr(keyfile.os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
-            keyring.renew(3)
+            keyring.renew([3])
     assert (keys / "keyring.json").read_bytes() == before
     assert Keyring.open(keys).generation(3) == 1
     assert {path.name for path in keys.iterdir()} <= {"master.json", "keyring.json", "lock", ".keyring.json.old"}

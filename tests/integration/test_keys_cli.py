@@ -1,0 +1,106 @@
+"""`caducee keys …` beside a running `serve`: sessions go on through every change, and a lost keys/ is made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import CADUCEE, REPOSITORY, Served, caducee, refused
+
+
+def keys(home: Path, *words: str) -> Any:
+    return json.loads(caducee("keys", *words, "--json", home=home))
+
+
+def send(served: Served, subject: str) -> None:
+    text = f"From: <{served.doctor}>\r\nTo: <{served.pharmacy}>\r\nSubject: {subject}\r\n\r\nBonjour\r\n"
+    with served.submission(served.doctor) as client:
+        client.sendmail(served.doctor, [served.pharmacy], text)
+
+
+def read(client: Any) -> list[bytes]:
+    """Every message of the inbox, opened anew."""
+    client.select("INBOX")
+    _, found = client.fetch("1:*", "(BODY.PEEK[])")
+    return [part[1] for part in found if isinstance(part, tuple)]
+
+
+def test_sessions_go_on_while_keys_are_renewed_turned_and_destroyed(running: Served) -> None:
+    home = running.home
+    send(running, "un")
+    with running.imap(running.pharmacy) as held:
+        assert len(read(held)) == 1
+        keys(home, "rotate")
+        assert keys(home, "rewrap")["mailbox_keys"] >= 3
+        send(running, "deux")
+        assert keys(home, "retire")["still_needed"] == 0
+        listed = keys(home, "list")
+        assert (listed["master_version"], listed["older_generations"], listed["retired_generations"]) == (2, 0, 4_096)
+        assert len(read(held)) == 2
+        keys(home, "rotate", "--mailbox", running.pharmacy)
+        send(running, "trois")
+        assert len(read(held)) == 3
+        with running.imap(running.pharmacy) as fresh:
+            assert len(read(fresh)) == 3
+        assert keys(home, "list")["former_pairs"] == 1
+        keys(home, "destroy", "--yes")
+        keys(home, "destroy", running.doctor, "--yes")
+        assert len(read(held)) == 3
+        assert keys(home, "list")["destroyed_mailboxes"] == 1
+    assert "keys-changed" in caducee("trace", running.pharmacy, home=home)
+    assert "consistent" in caducee("check", home=home)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [1.0, 1.5, 2.0, 3.0])
+def test_a_command_that_was_killed_goes_on(home: Path, seconds: float) -> None:
+    """kill -9 in the middle of wrapping mailbox keys (tests/integration/test_keylife.py stops it at each step)."""
+    rows = "\n".join(f"m{n}@msg.exemple.fr,APP,Logiciel,,," for n in range(3_000))
+    (home / "some.csv").write_text("address,type,name,rpps,finess,ins\n" + rows + "\n")
+    caducee("mailbox", "import", str(home / "some.csv"), home=home)
+    keys(home, "rotate")
+    process = subprocess.Popen([*CADUCEE, "keys", "rewrap", "--home", str(home)], cwd=REPOSITORY)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    keys(home, "rewrap")
+    assert keys(home, "list")["keys_under_older"] == 0
+    assert keys(home, "retire")["still_needed"] == 0
+    assert "consistent" in caducee("check", home=home)
+
+
+def test_a_lost_keyring_is_made_again_by_enough_people(home: Path) -> None:
+    caducee("mailbox", "add", "dr.a@msg.exemple.fr", "--type", "PER", "--name", "A", home=home)
+    shares = keys(home, "escrow", "--shares", "3", "--threshold", "2")["shares"]
+    export = home / "kept.export"
+    shutil.copy(home / "keys" / "mailboxes.export", export)
+    shutil.rmtree(home / "keys")
+    (home / "keys").mkdir(mode=0o700)
+
+    def recover(*given: str) -> subprocess.CompletedProcess[str]:
+        words = [*CADUCEE, "keys", "recover", str(export), "--home", str(home)]
+        text = "\n".join([*given, "", ""])
+        return subprocess.run(words, cwd=REPOSITORY, input=text, capture_output=True, text=True)
+
+    alone = recover(shares[0])
+    assert alone.returncode == 1
+    assert "no secret" in alone.stderr
+    assert not (home / "keys" / "ring").exists()
+    together = recover(shares[2], shares[0])
+    assert together.returncode == 0, together.stderr
+    assert "already" in recover(shares[2], shares[0]).stderr
+    assert keys(home, "import", str(export))["lost"] == []
+    assert "consistent" in caducee("check", home=home)
+
+
+def test_keys_say_what_is_wrong(home: Path) -> None:
+    assert "no mailbox" in refused("keys", "rotate", "--mailbox", "nul@msg.exemple.fr", home=home).lower()
+    assert "not an export" in refused("keys", "import", str(home / "caducee.toml"), home=home)
+    assert "at least 2" in refused("keys", "escrow", "--shares", "2", "--threshold", "3", home=home)
