@@ -22,6 +22,7 @@ from server.cli.migrate.answers import Fetched
 from server.cli.migrate.client import Declined, Source
 from server.cli.migrate.places import Place, folder_for
 from server.imap.grammar.sequence import compact
+from server.mailbox.incoming import Incoming
 from server.mailbox.model import NewMessage
 from server.mailbox.store import Mailbox
 
@@ -164,7 +165,7 @@ class Copier:
         bodies = await self._bodies(source, wanted, heads, left)
         for uid in wanted:
             head, body = heads[uid], bodies.get(uid)
-            if body:
+            if body is not None and _octets(body):
                 messages.append(NewMessage(body, head.flags, head.keywords, head.internaldate))
             else:
                 left.setdefault(uid, "it is empty" if body is not None else "it was not sent")
@@ -180,35 +181,39 @@ class Copier:
         else:
             await advance(self._connection)
         report.copied += len(messages)
-        report.octets += sum(len(message.data) for message in messages)
+        report.octets += sum(_octets(message.data) for message in messages)
         report.left |= left
         self._advance(len(batch))
         return after
 
     async def _bodies(
         self, source: Source, uids: Sequence[int], heads: Mapping[int, Fetched], left: dict[int, str]
-    ) -> dict[int, bytes]:
+    ) -> Mapping[int, bytes | Incoming]:
         if len(uids) != 1:
             told = answers.fetched(await source.fetch_uids(_set(uids), "(UID BODY.PEEK[])")) if uids else {}
             return {uid: message.body for uid, message in told.items() if message.body is not None}
         (uid,) = uids
         size = heads[uid].size or 0
-        whole = bytearray()
+        whole = self._mailbox.incoming()
         while size <= self._largest:
-            item = f"(UID BODY.PEEK[]<{len(whole)}.{BATCH_BYTES}>)"
+            item = f"(UID BODY.PEEK[]<{whole.size}.{BATCH_BYTES}>)"
             piece = answers.fetched(await source.fetch_uids(str(uid), item)).get(uid, Fetched()).body
             if piece is None:
                 return {}
-            whole += piece
+            await whole.add(piece)
             # What the server said of the size is not relied on.
-            size = len(whole)
+            size = whole.size
             if len(piece) < BATCH_BYTES:
-                return {uid: bytes(whole)}
+                return {uid: whole}
         left[uid] = f"it has {size} octets: more than transport.max_message_bytes"
         return {}
 
     def _token(self, place: Place) -> bytes:
         return self._mailbox.own_token("migrated folder", self._account + b"\0" + place.name.encode("utf-8", "replace"))
+
+
+def _octets(body: bytes | Incoming) -> int:
+    return body.size if isinstance(body, Incoming) else len(body)
 
 
 def _batches(uids: Sequence[int], heads: Mapping[int, Fetched]) -> Iterator[list[int]]:
