@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,10 +26,13 @@ from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
 from server.mailbox import marks
 from server.mailbox.annotation import Annotations
+from server.mailbox.blocks import shelf
+from server.mailbox.blocks.block import WORDS, Block, Members, encode_lines, encode_words, select
 from server.mailbox.commands import Progress
 from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
 from server.mailbox.sharing import Share
 from server.mailbox.terms import Usage
+from server.mailbox.words import Words, open_words
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADDRESS, PASSWORD = "dr@msg.exemple.fr", "s3cret"
@@ -112,6 +115,8 @@ class MemoryMailbox:
         self.calls: list[str] = []
         self.watchers: dict[int, set[Callable[[], None]]] = {}
         self.broken: set[bytes] = set()  # contents that do not open
+        self.summarised: dict[bytes, Summary] = {}
+        self.made: dict[tuple[Any, ...], shelf.Opened] = {}
         for name, use in SPECIAL.items():
             self._make(name, use)
 
@@ -356,11 +361,37 @@ class MemoryMailbox:
     ) -> dict[bytes, Summary]:
         self.calls.append("summaries")
         self._read(reading)
-        return {
-            one: summarise(scan(self.contents[one]), self.contents[one], {})
-            for one in content_ids
-            if one not in self.broken
-        }
+        for one in content_ids:
+            if one not in self.summarised:
+                self.summarised[one] = summarise(scan(self.contents[one]), self.contents[one], {})
+        return {one: self.summarised[one] for one in content_ids if one not in self.broken}
+
+    async def bodies(self, content_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        return {one: self.contents[one] for one in content_ids if one not in self.broken}
+
+    async def words(self, content_id: bytes, summary: Summary, whole: bytes | None = None) -> Words:
+        return await open_words(self, content_id, summary, whole)
+
+    async def blocks(
+        self, folder_id: int, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int] = ()
+    ) -> dict[int, tuple[Block, list[Row]]]:
+        """Made when they are worth it, and kept as they are."""
+        self.calls.append("blocks")
+        found = {}
+        for number, rows in chunks.items():
+            key = (folder_id, number, tuple(parts))
+            if number in make and key not in self.made:
+                gists = await shelf.read_gists(self, [row.content_id for row in rows])
+                known = [row for row in rows if row.content_id in gists]
+                one = self.made[key] = shelf.Opened(Members.of(bytes(16), known))
+                signatures = await shelf.sign(self, one.members, {}) if WORDS in parts else []
+                for part in parts:
+                    lines = [gists[row.content_id] for row in known]
+                    one.put(part, encode_words(signatures) if part == WORDS else encode_lines(lines, part))
+            if key in self.made:
+                one = self.made[key]
+                found[number] = select(one.members, rows, one.lines, one.words)
+        return found
 
     async def body(
         self, content_id: bytes, start: int = 0, end: int | None = None, reading: MemoryReading | None = None

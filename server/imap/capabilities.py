@@ -29,6 +29,12 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"CHILDREN",  # RFC 3348
     b"MOVE",  # RFC 6851
     b"ESEARCH",  # RFC 4731
+    b"SEARCHRES",  # RFC 5182
+    b"SORT",  # RFC 5256
+    b"SORT=DISPLAY",  # RFC 5957
+    b"THREAD=ORDEREDSUBJECT",  # RFC 5256
+    b"THREAD=REFERENCES",  # RFC 5256
+    b"ESORT",  # RFC 5267
     b"UTF8=ACCEPT",  # RFC 6855
     b"CONDSTORE",  # RFC 7162
     b"QRESYNC",  # RFC 7162

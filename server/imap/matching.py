@@ -1,184 +1,201 @@
-"""Does a message match a search key? Keys become tests of three levels: row, header (summary), body.
+"""Does a message match a search program? Keys are judged over some messages at once, from what is known of them.
 
-Strings are compared as RFC 9051 §6.4.4 asks, ignoring case, after decoding: both sides in compatibility form, folded,
-so that "é" matches however it was typed, and runs of blanks count as one.
+The answer has two masks: who matches for sure, and who may match. They differ where the evidence does not suffice, as
+for a text whose block holds a signature only; then the caller opens the messages between the two and asks again.
+Strings are compared folded (`server/mail/folding.py`), after decoding, as RFC 9051 §6.4.4 asks.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from email.utils import parsedate_tz
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from operator import or_
 
+from server.imap.evidence import Bounds, Evidence
 from server.imap.grammar import search as keys
-from server.imap.grammar.search import Key, Search
+from server.imap.grammar.search import CHARSETS, Key, Search
+from server.imap.object_ids import email_id
+from server.imap.responses import Declined, Illegal
 from server.imap.view import Selected
-from server.mail import headers
+from server.mail.folding import fold
+from server.mail.gist import SEARCHED
+from server.mailbox.blocks.block import PART_OF, WORDS
+from server.mailbox.blocks.signature import Question
 from server.mailbox.model import Row
 
-if TYPE_CHECKING:
-    from server.mail.summary import Summary
-
-_DATE_CHARACTERS = 200  # a date with its comment; more is no date
-_BLANKS = re.compile(r"\s+")
+Judge = Callable[[Evidence], Bounds]
 
 
-class Level(IntEnum):
-    """What a test must have been given."""
+class Program:
+    """The keys of a search, ready to be asked about messages of a folder.
 
-    ROW = 0
-    HEADER = 1
-    BODY = 2
+    Numbers are resolved when it is made (RFC 5267 §4.3). `parts` are the parts of a block that it asks about; `opens`
+    whether a message may have to be opened where rows do not decide, `needs_words` whether with its body.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The readable text of a message, folded."""
-
-    header: str
-    body: str
-
-
-@dataclass(slots=True)
-class Message:
-    row: Row
-    summary: Summary | None = None
-    words: Words | None = None
-
-
-Test = Callable[[Message], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    level: Level
-    test: Test
-
-
-def header_values(summary: Summary, name: str) -> list[str]:
-    """The decoded values of all fields of the message's own header with this name (lower case)."""
-    return [headers.decode(value) for value in headers.every(summary.header, name)]
-
-
-def sent_on(summary: Summary) -> date | None:
-    """The day of the Date field as it was written there, without regard to its zone (RFC 9051 §6.4.4, SENTON)."""
-    value = headers.first(summary.header, "date")
-    if value is None or len(value) > _DATE_CHARACTERS:
-        return None
-    try:
-        moment = parsedate_tz(value)
-        return date(*moment[:3]) if moment is not None else None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        # The library does not promise to take any text; a date that is none matches nothing.
-        return None
-
-
-def fold(text: str) -> str:
-    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).casefold())
-
-
-def split(command: Search, selected: Selected, now: datetime) -> list[Matcher]:
-    """The tests that must all hold. Raises UnicodeDecodeError: a string is not in the charset; Illegal: bad numbers."""
-    compiler = _Compiler("ascii" if command.charset == "US-ASCII" else "utf-8", selected, now)
-    key = command.key
-    return [compiler.matcher(part) for part in (key.keys if isinstance(key, keys.And) else (key,))]
-
-
-class _Compiler:
-    def __init__(self, charset: str, selected: Selected, now: datetime) -> None:
-        self._charset = charset
+    def __init__(self, command: Search, selected: Selected, now: datetime) -> None:
+        """Raises Declined(BADCHARSET), Illegal: a string is not in the charset."""
+        codec = CHARSETS.get(command.charset)
+        if codec is None:
+            raise Declined(b"BADCHARSET (%s)" % " ".join(CHARSETS).encode(), "That charset is not offered")
+        self._codec = codec
         self._selected = selected
         self._now = now
+        self.parts: set[str] = set()
+        self.opens = False
+        self.needs_words = False
+        try:
+            self.judge: Judge = self._judge(command.key)
+        except UnicodeDecodeError:
+            raise Illegal("A search string is not in the charset") from None
 
-    def matcher(self, key: Key) -> Matcher:
+    def _judge(self, key: Key) -> Judge:
         match key:
             case keys.All():
-                return Matcher(Level.ROW, lambda message: True)
+                return lambda evidence: (evidence.all, evidence.all)
             case keys.And():
-                parts = sorted((self.matcher(part) for part in key.keys), key=lambda part: part.level)
-                tests = [part.test for part in parts]
-                return Matcher(parts[-1].level, lambda message: all(test(message) for test in tests))
+                return _both([self._judge(part) for part in key.keys])
             case keys.Or():
-                either = sorted((self.matcher(key.first), self.matcher(key.second)), key=lambda part: part.level)
-                one, other = either[0].test, either[1].test
-                return Matcher(either[1].level, lambda message: one(message) or other(message))
+                return _either([self._judge(key.first), self._judge(key.second)])
             case keys.Not():
-                inner = self.matcher(key.key)
-                test = inner.test
-                return Matcher(inner.level, lambda message: not test(message))
+                return _not(self._judge(key.key))
             case keys.Field():
                 return self._field(key)
             case keys.Words():
                 return self._words(key)
             case keys.Dated() if key.field == "sent":
-                return Matcher(Level.HEADER, _sent(key))
+                return self._sent(key)
             case _:
-                return Matcher(Level.ROW, self._row_test(key))
+                return _exact(self._row_test(key))
 
-    def _row_test(self, key: Key) -> Test:
+    def _row_test(self, key: Key) -> Callable[[Row], bool]:
         match key:
-            case keys.HasFlag(mask, wanted):
-                return lambda message: bool(message.row.flags & mask) is wanted
-            case keys.HasKeyword(keyword, wanted):
-                return lambda message: any(name.lower() == keyword for name in message.row.keywords) is wanted
-            case keys.Numbers(numbers, by_uid):
-                uids = frozenset(self._selected.resolve(numbers, by_uid, lenient=True))
-                return lambda message: message.row.uid in uids
+            case keys.HasFlag(bit, has):
+                return lambda row: bool(row.flags & bit) is has
+            case keys.HasKeyword(keyword, has):
+                return lambda row: any(name.lower() == keyword for name in row.keywords) is has
+            case keys.Numbers():
+                return self._numbers(key)
             case keys.Sized(">", octets):
-                return lambda message: message.row.size > octets
+                return lambda row: row.size > octets
             case keys.Sized(_, octets):
-                return lambda message: message.row.size < octets
+                return lambda row: row.size < octets
             case keys.Modified(modseq):
-                return lambda message: message.row.modseq >= modseq
+                return lambda row: row.modseq >= modseq
             case keys.Aged("<=", seconds):
                 edge = self._now - timedelta(seconds=seconds)
-                return lambda message: message.row.internaldate >= edge
+                return lambda row: row.internaldate >= edge
             case keys.Aged(_, seconds):
                 edge = self._now - timedelta(seconds=seconds)
-                return lambda message: message.row.internaldate <= edge
+                return lambda row: row.internaldate <= edge
             case keys.Dated("saved", relation, day):
-                return lambda message: _compare(message.row.savedate.date(), relation, day)
+                start, end = _interval(relation, day)
+                return lambda row: start <= row.savedate < end
             case keys.Dated(_, relation, day):
-                return lambda message: _compare(message.row.internaldate.date(), relation, day)
+                start, end = _interval(relation, day)
+                return lambda row: start <= row.internaldate < end
+            case keys.Identified(object_id, thread):
+                wanted = b"EMAILID (%s)" % object_id.encode()
+                return lambda row: not thread and email_id(row) == wanted
         raise TypeError(f"no test for {type(key).__name__}")
 
-    def _text(self, needle: bytes) -> str:
-        return fold(needle.decode(self._charset))
+    def _numbers(self, key: keys.Numbers) -> Callable[[Row], bool]:
+        # Ranges of uids, however many messages they name: "1:*" written 500 times costs nothing.
+        starts, ends = self._selected.spans(key.numbers, key.by_uid)
 
-    def _field(self, key: keys.Field) -> Matcher:
-        name, needle = key.name, self._text(key.needle)
+        def test(row: Row) -> bool:
+            at = bisect_right(starts, row.uid) - 1
+            return at >= 0 and row.uid <= ends[at]
 
-        def test(message: Message) -> bool:
-            assert message.summary is not None  # noqa: S101 -- Level.HEADER
-            return any(needle in fold(value) for value in header_values(message.summary, name))
+        return test
 
-        return Matcher(Level.HEADER, test)
+    def _folded(self, needle: bytes) -> str:
+        return fold(needle.decode(self._codec))
 
-    def _words(self, key: keys.Words) -> Matcher:
-        needle, header = self._text(key.needle), key.header
+    def _field(self, key: keys.Field) -> Judge:
+        name, needle = key.name, self._folded(key.needle)
+        self.opens = True
+        if name in SEARCHED:  # of other fields only the header itself tells
+            self.parts.add(PART_OF[SEARCHED[name]])
 
-        def test(message: Message) -> bool:
-            assert message.words is not None  # noqa: S101 -- Level.BODY
-            return needle in message.words.body or (header and needle in message.words.header)
+        def judge(evidence: Evidence) -> Bounds:
+            found = evidence.in_field(name, needle)
+            return (0, evidence.all) if found is None else (found, found)
 
-        return Matcher(Level.BODY, test)
+        return judge
+
+    def _words(self, key: keys.Words) -> Judge:
+        needle, header = self._folded(key.needle), key.header
+        question = Question(needle)
+        self.parts.add(WORDS)
+        self.opens = self.needs_words = True
+        return lambda evidence: evidence.in_words(question, needle, header)
+
+    def _sent(self, key: keys.Dated) -> Judge:
+        relation, day = key.relation, key.day.isoformat()
+        self.parts.add("sent")
+        self.opens = True
+
+        def test(sent: str) -> bool:
+            if relation == "=":
+                return sent == day
+            return bool(sent) and (sent < day if relation == "<" else sent >= day)
+
+        def judge(evidence: Evidence) -> Bounds:
+            found = evidence.by_day(test)
+            return (0, evidence.all) if found is None else (found, found)
+
+        return judge
 
 
-def _sent(key: keys.Dated) -> Test:
-    def test(message: Message) -> bool:
-        assert message.summary is not None  # noqa: S101 -- Level.HEADER
-        day = sent_on(message.summary)
-        return day is not None and _compare(day, key.relation, key.day)
+def _both(judges: Collection[Judge]) -> Judge:
+    def judge(evidence: Evidence) -> Bounds:
+        sure = maybe = evidence.all
+        for part in judges:
+            certain, possible = part(evidence)
+            sure &= certain
+            maybe &= possible
+            if not maybe:
+                break
+        return sure, maybe
 
-    return test
+    return judge
 
 
-def _compare(day: date, relation: str, other: date) -> bool:
-    if relation == "=":
-        return day == other
-    return day < other if relation == "<" else day >= other
+def _either(judges: Collection[Judge]) -> Judge:
+    def judge(evidence: Evidence) -> Bounds:
+        answers = [part(evidence) for part in judges]
+        return reduce(or_, [sure for sure, _ in answers]), reduce(or_, [maybe for _, maybe in answers])
+
+    return judge
+
+
+def _not(inner: Judge) -> Judge:
+    def judge(evidence: Evidence) -> Bounds:
+        sure, maybe = inner(evidence)
+        return evidence.all ^ maybe, evidence.all ^ sure
+
+    return judge
+
+
+def _exact(test: Callable[[Row], bool]) -> Judge:
+    def judge(evidence: Evidence) -> Bounds:
+        found = evidence.of_rows(test)
+        return found, found
+
+    return judge
+
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_END = datetime.max.replace(tzinfo=UTC)
+
+
+def _interval(relation: str, day: date) -> tuple[datetime, datetime]:
+    """The moments [start, end) that BEFORE, ON or SINCE means; days are those of UTC, as INTERNALDATE is told."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    if relation == "<":
+        return _BEGINNING, start
+    next_day = start + timedelta(days=1) if day < date.max else _END
+    return start, (next_day if relation == "=" else _END)

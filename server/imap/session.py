@@ -15,6 +15,7 @@ from server.base.errors import Reason, Refused
 from server.base.limits import IMAP_PROGRESS_SECONDS
 from server.base.metrics import CONNECTIONS
 from server.identity.model import Rights
+from server.imap import contexts
 from server.imap.budget import Budget
 from server.imap.capabilities import Phase, capabilities
 from server.imap.grammar import flags, names, write
@@ -251,7 +252,9 @@ class Session:
         if selected is None:
             return
         await selected.shared.refresh(self.mailbox, force)
+        contexts.tell_gone(self, selected)
         self._tell(selected, selected.updates(expunge, flags))
+        await contexts.tell_changed(self, selected)
         await self.drain()
 
     def _tell(self, selected: Selected, news: Updates) -> None:

@@ -29,6 +29,7 @@ from server.mailbox.model import Changes, Flag, Folder, FolderState, Row, StoreR
 from server.mailbox.table import Table
 
 if TYPE_CHECKING:
+    from server.imap.contexts import Context
     from server.mailbox.store import Mailbox
 
 
@@ -176,6 +177,8 @@ class Selected:
         self._modseq = shared.modseq
         self._told: dict[int, int] = {}  # uid → modseq of flags told, or asked not to be told, ahead of `updates`
         self._keywords = len(shared.keywords)
+        self.saved: array[int] = array("I")  # the result of SEARCH RETURN (SAVE), "$" (RFC 5182)
+        self.contexts: dict[bytes, Context] = {}  # searches kept up to date, by tag (RFC 5267)
 
     @property
     def folder(self) -> Folder:
@@ -195,11 +198,10 @@ class Selected:
         at = bisect_left(self.uids, uid)
         return at + 1 if at < len(self.uids) and self.uids[at] == uid else 0
 
-    def resolve(self, numbers: SequenceSet, by_uid: bool, lenient: bool = False) -> list[int]:
-        """The uids meant, in order. By number, one that is not in use raises Illegal (RFC 9051 §9, seq-number).
-
-        `lenient`: it names nothing, as a key of SEARCH that no message meets.
-        """
+    def resolve(self, numbers: SequenceSet, by_uid: bool) -> list[int]:
+        """The uids meant, in order. By number, one that is not in use raises Illegal (RFC 9051 §9, seq-number)."""
+        if numbers.saved:
+            return [uid for uid in self.saved if self.number(uid)]
         if by_uid:
             largest = self.uids[-1] if self.uids else 0
             found: list[int] = []
@@ -213,9 +215,27 @@ class Selected:
         if not count and numbers.has_star:
             return []
         ranges = numbers.resolve(count)
-        if not lenient and any(high > count for _, high in ranges):
+        if any(high > count for _, high in ranges):
             raise Illegal("No message has that sequence number")
         return [uid for low, high in ranges for uid in self.uids[low - 1 : high]]
+
+    def spans(self, numbers: SequenceSet, by_uid: bool) -> tuple[Sequence[int], Sequence[int]]:
+        """The first and the last uids of the ranges meant, in order. Here a number that is not in use names nothing:
+        SEARCH is asked for windows of a mailbox that may be smaller (RFC 7377 §2)."""
+        if numbers.saved:
+            return self.saved, self.saved
+        if by_uid:
+            ranges = numbers.resolve(self.uids[-1] if self.uids else 0)
+        elif self.uidonly:
+            raise Illegal("There are no message numbers after UIDONLY", b"UIDREQUIRED")
+        else:
+            count = len(self.uids)
+            ranges = [
+                (self.uids[low - 1], self.uids[min(high, count) - 1])
+                for low, high in numbers.resolve(count)
+                if 0 < low <= count
+            ]
+        return [low for low, _ in ranges], [high for _, high in ranges]
 
     def row(self, uid: int) -> Row | None:
         """The message as it stands, None when it is gone."""

@@ -180,6 +180,19 @@ def opened(
     return found, fresh
 
 
+async def bodies(
+    connection: asyncpg.Connection, key: OwnerKey, content_ids: Sequence[bytes], salts: Salts
+) -> dict[bytes, bytes]:
+    """Whole messages by content id, one query; for small ones. What is large or does not open is left out."""
+    found: dict[bytes, bytes] = {}
+    for content_id, closed, form, cipher in await connection.fetch(queries.BODIES, key.owner_id, list(content_ids)):
+        try:
+            found[content_id] = blob.decrypt(key.message_key(content_id, closed, form), content_id, salts, cipher)
+        except CryptoError:
+            log.error("content_damaged", owner=key.owner_id, content=content_id.hex(), part="body")
+    return found
+
+
 def open_summary(message_key: bytes, content_id: bytes, salts: Salts, cipher: bytes) -> Summary:
     """Raises CryptoError when it does not open, or opens to what is no summary."""
     plain = blob.decrypt(message_key, content_id, salts, cipher, _SUMMARY)

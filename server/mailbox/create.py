@@ -79,6 +79,7 @@ async def close(connection: asyncpg.Connection, owner_id: int) -> bool:
     async with connection.transaction():
         closed = await connection.fetchval(queries.CLOSE_OWNER, owner_id)
         await connection.execute(queries.CLOSE_ADDRESSES, owner_id)
+        await connection.execute(queries.DROP_OWNERS_BLOCKS, owner_id)
     return bool(closed)
 
 

@@ -24,6 +24,7 @@ COLLECT_ROWS = 500
 UNREFERENCED_SECONDS = 24 * 3600.0
 CHANGES_SECONDS = 30 * 24 * 3600.0  # a client away for longer has its folder read anew
 TRIM_FOLDERS = 200
+STALE_BLOCKS = 100  # a megabyte each at most, as a rule
 SPARE_OWNERS = 32  # mailboxes ready for edges that need one; a new one costs 0.5 ms, so few are enough
 
 log = structlog.get_logger()
@@ -68,7 +69,8 @@ async def collect_content(
     unreferenced_seconds: float = UNREFERENCED_SECONDS,
     stray_seconds: float = STRAY_PIECES_SECONDS,
 ) -> int:
-    """Delete content that nothing has referred to for 24 hours, and large bodies whose message never came."""
+    """Delete content that nothing has referred to for 24 hours, large bodies whose message never came, and view blocks
+    that still hold something of what was expunged then."""
     async with connection(pool) as acquired:
         async with acquired.transaction():
             held = await acquired.fetch(queries.HOLD_RELEASED, unreferenced_seconds, COLLECT_ROWS)
@@ -76,6 +78,7 @@ async def collect_content(
             # A statement of its own: its snapshot sees whatever was committed before the rows were held.
             await acquired.fetch(queries.COLLECT, owners, contents)
         large = await acquired.fetch(queries.COLLECT_LARGE, stray_seconds, COLLECT_ROWS)
+        await acquired.execute(queries.DROP_STALE_BLOCKS, unreferenced_seconds, STALE_BLOCKS)
     return len(held) + len(large)
 
 

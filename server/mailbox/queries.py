@@ -258,7 +258,8 @@ DELETED = """
 SELECT uid FROM message WHERE owner_id = $1 AND folder_id = $2 AND flags & 8 = 8
    AND ($3::int[] IS NULL OR uid = ANY($3::int[])) ORDER BY uid
 """
-# Removes a step ($4: only those with \\Deleted), logs it, and lists the content for the collector.
+# Removes a step ($4: only those with \\Deleted), logs it, lists the content for the collector, and dates the view
+# blocks that still hold something of it (1,000 uids each).
 REMOVE = """
 WITH gone AS (
     DELETE FROM message WHERE owner_id = $1 AND folder_id = $2 AND uid = ANY($3::int[]) AND (NOT $4 OR flags & 8 = 8)
@@ -277,6 +278,10 @@ WITH gone AS (
 ), freed AS (
     INSERT INTO released (owner_id, content_id) SELECT DISTINCT $1::bigint, content_id FROM gone
     ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
+), dated AS (
+    UPDATE view_block SET stale_at = now()
+     WHERE owner_id = $1 AND folder_id = $2 AND part = 'members' AND stale_at IS NULL
+       AND number IN (SELECT DISTINCT uid / 1000 FROM gone)
 )
 SELECT uid FROM gone ORDER BY uid
 """
@@ -338,6 +343,11 @@ SELECT a.question, a.content_id, c.size, c.key, c.key_form, c.large_id IS NOT NU
        AS a(question, owner_id, content_id, start, stop, header) JOIN content c USING (owner_id, content_id)
 """
 CONTENTS_TOLD = telling(CONTENTS, 6)
+# Small messages whole, many in one reading.
+BODIES = """
+SELECT content_id, key, key_form, body FROM content
+ WHERE owner_id = $1 AND content_id = ANY($2::bytea[]) AND large_id IS NULL
+"""
 PIECES = """
 SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 AND number BETWEEN $3 AND $4 ORDER BY number
 """
@@ -398,6 +408,31 @@ MARK_TRIMMED = """
 UPDATE folder_state SET changes_from = greatest(changes_from, $3) WHERE owner_id = $1 AND folder_id = $2
 """
 TRIM_CHANGES = "DELETE FROM change WHERE owner_id = $1 AND folder_id = $2 AND modseq <= $3"
+
+# View blocks ---------------------------------------------------------------------------------------------------------
+
+BLOCKS = """
+SELECT number, part, data FROM view_block
+ WHERE owner_id = $1 AND folder_id = $2 AND number = ANY($3::int[]) AND part = ANY($4::text[])
+"""
+DROP_BLOCK = "DELETE FROM view_block WHERE owner_id = $1 AND folder_id = $2 AND number = $3"
+# A member that went while the block was made ($6: the members) leaves a block that has to go within a day.
+ADD_TO_BLOCK = """
+INSERT INTO view_block (owner_id, folder_id, number, part, data, stale_at)
+SELECT $1, $2, $3, n.part, n.data, CASE WHEN n.part = 'members' AND g.gone THEN now() END
+  FROM unnest($4::text[], $5::bytea[]) AS n(part, data),
+       (SELECT count(*) < cardinality($6::int[]) AS gone FROM message
+         WHERE owner_id = $1 AND folder_id = $2 AND uid = ANY($6::int[])) AS g
+ON CONFLICT (owner_id, folder_id, number, part) DO UPDATE SET data = excluded.data
+"""
+DROP_OWNERS_BLOCKS = "DELETE FROM view_block WHERE owner_id = $1"
+# Blocks with messages that were expunged go when their content may: a search makes them anew without those.
+DROP_STALE_BLOCKS = """
+DELETE FROM view_block b
+ USING (SELECT owner_id, folder_id, number FROM view_block WHERE stale_at < now() - make_interval(secs => $1) LIMIT $2)
+       AS old
+ WHERE b.owner_id = old.owner_id AND b.folder_id = old.folder_id AND b.number = old.number
+"""
 
 # The feed ------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ Rules that every method keeps:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -28,6 +29,8 @@ from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
 from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, views
+from server.mailbox.blocks import shelf
+from server.mailbox.blocks.block import Block
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.incoming import Incoming
@@ -48,6 +51,7 @@ from server.mailbox.model import (
 from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.sharing import Share
 from server.mailbox.trouble import connection
+from server.mailbox.words import Words, open_words
 
 Operation = Literal["add", "remove", "replace"]
 Also = Callable[[asyncpg.Connection], Awaitable[None]]
@@ -76,6 +80,7 @@ class Store:
         self.announcer = Announcer(pool)
         self.reader = Reader(pool, self.audit)
         self.opener = folders.Opener(pool)
+        self.large_words = asyncio.Semaphore(1)
 
     async def open(self, owner_id: int) -> Mailbox:
         """The mailbox of an owner. Raises Refused: UNKNOWN_RECIPIENT, RECIPIENT_CLOSED; TryLater."""
@@ -358,6 +363,29 @@ class Mailbox:
         if fresh:
             async with connection(self._pool) as acquired:
                 await content.rewrap(acquired, self._key, fresh)
+
+    async def bodies(self, content_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Whole small messages, one query for all; one that does not open is left out and logged."""
+        async with connection(self._pool) as acquired:
+            return await content.bodies(acquired, self._key, content_ids, self._store.edge.salts)
+
+    async def words(self, content_id: bytes, summary: Summary, whole: bytes | None = None) -> Words:
+        """The text of a message, folded; `whole` where it is open already.
+
+        Raises Refused(NO_SUCH_MESSAGE), Refused(CONTENT_DAMAGED).
+        """
+        if summary.size <= content.LARGE_BODY:
+            return await open_words(self, content_id, summary, whole)
+        # One at a time: a large text takes several times its size while it is decoded and folded.
+        async with self._store.large_words:
+            return await open_words(self, content_id, summary)
+
+    async def blocks(
+        self, folder_id: int, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int] = ()
+    ) -> dict[int, tuple[Block, list[Row]]]:
+        """The view blocks of a folder for whole chunks of its rows (`blocks.block.number`), with the rows each does not
+        know. One that is not there is made if it is among `make`, else left out."""
+        return await shelf.blocks(self, self._pool, self._key, folder_id, chunks, parts, make)
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""

@@ -1,26 +1,21 @@
-"""SEARCH and UID SEARCH: cheap keys first, then what needs summaries, then what needs bodies.
-
-Each stage looks only at what the last one left, and between steps other sessions run. Rows cost nothing; summaries are
-opened IMAP_FETCH_STEP at a time; a body is opened one message at a time and forgotten.
-"""
+"""SEARCH and UID SEARCH, with ESEARCH, SEARCHRES, PARTIAL and CONTEXT=SEARCH."""
 
 from __future__ import annotations
 
-import asyncio
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from server.base.limits import IMAP_FETCH_STEP
+from server.base.errors import CaduceeError
+from server.imap import contexts, results
+from server.imap.finding import Finder
 from server.imap.grammar.cursor import Cursor
-from server.imap.grammar.search import CHARSETS, Search
+from server.imap.grammar.search import Returns, Search
 from server.imap.grammar.search import search as parse
-from server.imap.grammar.sequence import compact
-from server.imap.matching import Level, Matcher, Message, split
-from server.imap.reading import open_words
+from server.imap.matching import Program
 from server.imap.responses import Declined, Done, Illegal
 from server.imap.session import Session
 from server.imap.view import Selected
-from server.mailbox.model import Row
-
-_ROWS_STEP = 5_000  # rows judged before other sessions get a turn: about 2 ms
 
 
 def parse_search(cursor: Cursor) -> Search:
@@ -28,103 +23,48 @@ def parse_search(cursor: Cursor) -> Search:
 
 
 async def search(session: Session, command: Search) -> Done:
-    return await _search(session, command, by_uid=False)
+    await _search(session, command, by_uid=False)
+    return Done("SEARCH completed")
 
 
 async def uid_search(session: Session, command: Search) -> Done:
-    return await _search(session, command, by_uid=True)
+    await _search(session, command, by_uid=True)
+    return Done("UID SEARCH completed")
 
 
-async def _search(session: Session, command: Search, by_uid: bool) -> Done:
-    if command.charset not in CHARSETS:
-        raise Declined(b"BADCHARSET (%s)" % " ".join(CHARSETS).encode(), "That charset is not offered")
+async def _search(session: Session, command: Search, by_uid: bool) -> None:
+    selected, returns = session.sight, command.returns
     if session.utf8 and command.charset_named:
         # RFC 6855 §3
         raise Illegal("After UTF8=ACCEPT there is no other charset")
-    selected = session.sight
+    if returns is None and session.rev2:
+        # RFC 9051 §6.4.4, §7.3.4: rev2 has no SEARCH response.
+        returns = Returns(frozenset({"ALL"}))
     if command.modseq:
         session.use_condstore()
+    async with saving(selected, returns):
+        program = Program(command, selected, session.services.now())
+        contexts.refuse_tag_in_use(session, selected, returns)
+        at = selected.shared.modseq
+        rows = await Finder(session, selected).find(program)
+        found = results.numbers(selected, rows, by_uid)
+        modseq = results.highest_modseq(rows, returns) if command.modseq else None
+        if returns is None:
+            results.tell_plain(session, b"SEARCH", found, modseq)
+            return
+        results.tell_extended(session, returns, found, modseq, by_uid)
+        if "SAVE" in returns:
+            results.save(selected, returns, rows)
+        if "UPDATE" in returns:
+            contexts.follow(session, selected, contexts.Context(program, by_uid, at, [row.uid for row in rows]))
+
+
+@asynccontextmanager
+async def saving(selected: Selected, returns: Returns | None) -> AsyncIterator[None]:
+    """RFC 5182 §2.1: a search that was to save, and is answered NO, saves that nothing was found."""
     try:
-        matchers = split(command, selected, session.services.now())
-    except UnicodeDecodeError:
-        raise Illegal("A search string is not in the charset") from None
-    rows = await _by_rows(selected, matchers)
-    for level in (Level.HEADER, Level.BODY):
-        rows = await _by_content(session, rows, matchers, level)
-    _answer(session, command, selected, rows, by_uid)
-    return Done("UID SEARCH completed" if by_uid else "SEARCH completed")
-
-
-async def _by_rows(selected: Selected, matchers: list[Matcher]) -> list[Row]:
-    tests = [matcher.test for matcher in matchers if matcher.level is Level.ROW]
-    found: list[Row] = []
-    for start in range(0, len(selected.uids), _ROWS_STEP):
-        if start:
-            await asyncio.sleep(0)
-        for uid in selected.uids[start : start + _ROWS_STEP]:
-            row = selected.row(uid)
-            if row is not None:
-                message = Message(row)
-                if all(test(message) for test in tests):
-                    found.append(row)
-    return found
-
-
-async def _by_content(session: Session, rows: list[Row], matchers: list[Matcher], level: Level) -> list[Row]:
-    """The rows that pass the tests of a level that needs summaries (HEADER), or bodies too (BODY)."""
-    tests = [matcher.test for matcher in matchers if matcher.level is level]
-    if not tests:
-        return rows
-    found: list[Row] = []
-    for start in range(0, len(rows), IMAP_FETCH_STEP):
-        session.progress(start, len(rows))
-        step = rows[start : start + IMAP_FETCH_STEP]
-        summaries = await session.mailbox.summaries([row.content_id for row in step])
-        for row in step:
-            summary = summaries.get(row.content_id)
-            if summary is None:
-                continue
-            message = Message(row, summary)
-            if level is Level.BODY:
-                message = Message(row, summary, await open_words(session.mailbox, row, summary))
-                await asyncio.sleep(0)
-            if all(test(message) for test in tests):
-                found.append(row)
-        await asyncio.sleep(0)
-    return found
-
-
-def _answer(session: Session, command: Search, selected: Selected, rows: list[Row], by_uid: bool) -> None:
-    # A message that went while we searched keeps its number until the session is told (view.py, rule 2).
-    numbers = [row.uid if by_uid else selected.number(row.uid) for row in rows]
-    # RFC 9051 §6.4.4, §7.3.4: rev2 has no SEARCH response.
-    returns = ("ALL",) if command.returns is None and session.rev2 else command.returns
-    if returns is None:
-        listed = b"".join(b" %d" % number for number in numbers)
-        # RFC 7162 §3.1.5: only when the search asked for MODSEQ and found something.
-        modseq = b" (MODSEQ %d)" % max(row.modseq for row in rows) if command.modseq and rows else b""
-        session.line(b"SEARCH" + listed + modseq)
-        return
-    # esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data) (RFC 4731 §3.1)
-    answer = [b'ESEARCH (TAG "%s")' % session.tag]
-    if by_uid:
-        answer.append(b"UID")
-    if numbers:
-        if "MIN" in returns:
-            answer.append(b"MIN %d" % numbers[0])
-        if "MAX" in returns:
-            answer.append(b"MAX %d" % numbers[-1])
-        if "ALL" in returns:
-            answer.append(b"ALL " + compact(numbers))
-    if "COUNT" in returns:
-        answer.append(b"COUNT %d" % len(numbers))
-    if command.modseq and rows:
-        answer.append(b"MODSEQ %d" % _modseq(returns, rows))
-    session.line(b" ".join(answer))
-
-
-def _modseq(returns: tuple[str, ...], rows: list[Row]) -> int:
-    # RFC 4731 §3.2: with only MIN or MAX, the mod-sequence of just those messages.
-    ends = {"MIN": rows[0], "MAX": rows[-1]}
-    told = [ends[name] for name in returns if name in ends]
-    return max(row.modseq for row in (told if told and set(returns) <= set(ends) else rows))
+        yield
+    except (Declined, CaduceeError):
+        if returns is not None and "SAVE" in returns:
+            selected.saved = array("I")
+        raise

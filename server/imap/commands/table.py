@@ -20,6 +20,7 @@ from server.imap.commands import (
     search,
     select,
     selected,
+    sort,
     unauthenticate,
 )
 from server.imap.commands import any as anywhere
@@ -69,6 +70,8 @@ _ROWS = (
     Verb("UNSELECT", SELECTED, bare, selected.unselect),
     Verb("EXPUNGE", SELECTED, bare, selected.expunge),
     Verb("SEARCH", SELECTED, search.parse_search, search.search, expunge=False),
+    Verb("SORT", SELECTED, sort.parse_sort, sort.sort, expunge=False),
+    Verb("THREAD", SELECTED, sort.parse_thread, sort.thread, expunge=False),
     Verb("FETCH", SELECTED, fetch.parse_fetch, fetch.fetch, expunge=False),
     Verb("STORE", SELECTED, selected.parse_store, selected.store, expunge=False),
     Verb("COPY", SELECTED, selected.parse_copy, selected.copy, changes=True),
@@ -77,6 +80,8 @@ _ROWS = (
     # UID forms name messages by uid, so that EXPUNGE confuses nobody (RFC 9051 §7.5.1)
     Verb("UID EXPUNGE", SELECTED, selected.parse_messages, selected.uid_expunge),
     Verb("UID SEARCH", SELECTED, search.parse_search, search.uid_search),
+    Verb("UID SORT", SELECTED, sort.parse_sort, sort.uid_sort),
+    Verb("UID THREAD", SELECTED, sort.parse_thread, sort.uid_thread),
     Verb("UID FETCH", SELECTED, fetch.parse_fetch, fetch.uid_fetch),
     Verb("UID STORE", SELECTED, selected.parse_store, selected.uid_store),
     Verb("UID COPY", SELECTED, selected.parse_copy, selected.uid_copy, changes=True),

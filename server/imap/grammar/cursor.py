@@ -39,12 +39,13 @@ NUMBER32 = 2**32 - 1
 
 
 class Cursor:
-    __slots__ = ("_depth", "_literals", "at", "literal8", "text")
+    __slots__ = ("_depth", "_literals", "at", "literal8", "octets", "text")
 
     def __init__(self, frame: Frame) -> None:
         self.text = frame.text
         self.at = 0
         self.literal8 = False
+        self.octets = False  # quoted strings hold octets of another charset (SEARCH CHARSET)
         self._literals = iter(frame.literals)
         self._depth = 0
 
@@ -139,7 +140,7 @@ class Cursor:
             raise BadSyntax("Expected a string")
         self.at = found.end()
         value = found[1]
-        if not value.isascii():
+        if not self.octets and not value.isascii():
             _check_utf8(value)
         return _ESCAPE.sub(rb"\1", value) if b"\\" in value else value
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
-from server.base.limits import IMAP_SEARCH_KEYS
+from server.base.limits import IMAP_SEARCH_KEYS, IMAP_SEARCH_OCTETS
 from server.imap.grammar import dates, flags
 from server.imap.grammar.cursor import BadSyntax, Cursor
+from server.imap.grammar.partial import Partial, partial
 from server.imap.grammar.sequence import SequenceSet, sequence_set
 
-CHARSETS = ("US-ASCII", "UTF-8")
+# Charsets of search strings with Python's name for each; older French software sends the last three.
+CHARSETS = {
+    "US-ASCII": "ascii",
+    "UTF-8": "utf-8",
+    "ISO-8859-1": "iso-8859-1",
+    "ISO-8859-15": "iso-8859-15",
+    "WINDOWS-1252": "cp1252",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,59 +110,106 @@ class Words:
     header: bool
 
 
-Key = All | And | Or | Not | HasFlag | HasKeyword | Numbers | Dated | Sized | Aged | Modified | Field | Words
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """EMAILID, or THREADID with `thread` (RFC 8474 §6)."""
+
+    object_id: str
+    thread: bool
+
+
+Key = (
+    All | And | Or | Not | HasFlag | HasKeyword | Numbers | Dated | Sized | Aged | Modified | Field | Words | Identified
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """What is to be returned: names of options (RFC 4731, RFC 5182, RFC 5267), and the range of PARTIAL (RFC 9394)."""
+
+    options: frozenset[str]
+    partial: Partial | None = None
+
+    def __contains__(self, option: str) -> bool:
+        return option in self.options
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
+    """`returns` None: the answer of RFC 3501. `modseq`: MODSEQ was asked about."""
+
     key: Key
     charset: str = "UTF-8"
-    charset_named: bool = False
-    returns: tuple[str, ...] | None = None  # ESEARCH options; None: the answer of RFC 3501
+    charset_named: bool = False  # by CHARSET
+    returns: Returns | None = None
     modseq: bool = False
 
 
 def search(cursor: Cursor) -> Search:
     """search-program, after the command's name: [search-return-opts] SP [CHARSET charset SP] search-key *(SP …)"""
-    returns = _returns(cursor)
+    returns = return_options(cursor)
     cursor.sp()
     charset = "UTF-8"
     start = cursor.at
-    named = _next_word(cursor) == "CHARSET"
+    named = next_word(cursor) == "CHARSET"
     if named:
         cursor.sp()
-        charset = cursor.astring("a charset").decode("ascii", "replace").upper()
+        charset = charset_name(cursor)
         cursor.sp()
     else:
         cursor.at = start
+    return program(cursor, charset, returns, named)
+
+
+def charset_name(cursor: Cursor) -> str:
+    return cursor.astring("a charset").decode("ascii", "replace").upper()
+
+
+def program(cursor: Cursor, charset: str, returns: Returns | None, charset_named: bool = False) -> Search:
+    """search-key *(SP search-key), with strings in `charset`."""
+    # A quoted string in another charset is octets; those of UTF-8 are judged where they are read.
+    cursor.octets = charset not in ("UTF-8", "US-ASCII")
     parser = _Keys(cursor)
     keys = parser.several()
-    return Search(keys, charset, named, returns, parser.modseq)
+    return Search(keys, charset, charset_named, returns, parser.modseq)
 
 
-def _next_word(cursor: Cursor) -> str:
+def next_word(cursor: Cursor) -> str:
+    """The word that comes, "" where something else does."""
     return cursor.word() if not cursor.peek(b"(") and not cursor.peek(b"*") else ""
 
 
-def _returns(cursor: Cursor) -> tuple[str, ...] | None:
+_OPTIONS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "UPDATE", "CONTEXT", "PARTIAL"})
+
+
+def return_options(cursor: Cursor) -> Returns | None:
     # search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" (RFC 4731, RFC 9051)
     start = cursor.at
-    if not cursor.take(b" ") or _next_word(cursor) != "RETURN":
+    if not cursor.take(b" ") or next_word(cursor) != "RETURN":
         cursor.at = start
         return None
     cursor.sp()
     cursor.open()
-    options: list[str] = []
+    options: set[str] = set()
+    asked: Partial | None = None
     while not cursor.peek(b")"):
         if options:
             cursor.sp()
         option = cursor.word("a return option")
-        if option not in ("MIN", "MAX", "ALL", "COUNT"):
+        if option not in _OPTIONS:
             raise BadSyntax("Unknown return option")
-        options.append(option)
+        if option == "PARTIAL":
+            if asked is not None:
+                raise BadSyntax("PARTIAL only once")
+            cursor.sp()
+            asked = partial(cursor)
+        options.add(option)
     cursor.close()
+    # RFC 9394 §3.1
+    if asked is not None and "ALL" in options:
+        raise BadSyntax("PARTIAL or ALL, not both")
     # RFC 4731 §3.1: an empty list means ALL.
-    return tuple(dict.fromkeys(options)) or ("ALL",)
+    return Returns(frozenset(options or {"ALL"}), asked)
 
 
 class _Keys:
@@ -163,6 +219,7 @@ class _Keys:
         self._cursor = cursor
         self._count = 0
         self._depth = 0
+        self._octets = 0
         self.modseq = False
 
     def several(self) -> Key:
@@ -197,7 +254,12 @@ class _Keys:
         if reader is None:
             raise BadSyntax("Unknown search key")
         cursor.sp()
-        return reader(cursor)
+        key = reader(cursor)
+        if isinstance(key, (Field, Words)):
+            self._octets += len(key.needle)
+            if self._octets > IMAP_SEARCH_OCTETS:
+                raise BadSyntax("Too much to search for")
+        return key
 
     def _nested(self, name: str) -> Key:
         self._depth += 1
@@ -269,6 +331,13 @@ def _header(cursor: Cursor) -> Key:
     return Field(name.decode("ascii", "replace").lower(), cursor.astring())
 
 
+def _object_id(cursor: Cursor) -> str:
+    # objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7)
+    return cursor.match(_OBJECT_ID, "an object identifier").decode("ascii")
+
+
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
+
 _WITH_ARGUMENT: dict[str, Callable[[Cursor], Key]] = {
     "KEYWORD": _keyword(True),
     "UNKEYWORD": _keyword(False),
@@ -294,4 +363,6 @@ _WITH_ARGUMENT: dict[str, Callable[[Cursor], Key]] = {
     "OLDER": lambda cursor: Aged(">=", cursor.nz_number()),
     "YOUNGER": lambda cursor: Aged("<=", cursor.nz_number()),
     "UID": lambda cursor: Numbers(sequence_set(cursor), by_uid=True),
+    "EMAILID": lambda cursor: Identified(_object_id(cursor), thread=False),
+    "THREADID": lambda cursor: Identified(_object_id(cursor), thread=True),
 }

@@ -15,7 +15,10 @@ from crypto import blob
 from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
+from server.mail.gist import gist
 from server.mailbox import annotation
+from server.mailbox.blocks import shelf
+from server.mailbox.blocks.block import PARTS, WORDS
 from server.mailbox.check import queries
 from server.mailbox.content import open_header, open_summary
 from server.mailbox.folders import subscribed_name
@@ -49,6 +52,8 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("the change log does not run ahead of its folder", queries.CHANGES_AHEAD),
     ("every change since the log's beginning is in the log", queries.CHANGES_MISSING),
     ("what the log says vanished is gone", queries.VANISHED_PRESENT),
+    ("a view block with something expunged goes in time", queries.BLOCKS_LEFT),
+    ("a view block has its members", queries.BLOCKS_HEADLESS),
     ("a message in the queue is for somebody", queries.QUEUE_UNADDRESSED),
     ("a message in the queue is whole", queries.QUEUE_CUT),
 )
@@ -121,6 +126,8 @@ async def _opened(
                 yield problem
             async for problem in _contents(connection, key, edge, sample):
                 yield problem
+            async for problem in _blocks(connection, key, edge, sample):
+                yield problem
 
 
 async def _folder_names(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
@@ -173,3 +180,31 @@ async def _contents(
             continue
         if not (is_whole and row["size"] == summary.size):
             yield Problem("a content has the size it says", key.owner_id, content_id.hex())
+
+
+async def _blocks(
+    connection: asyncpg.Connection, key: OwnerKey, edge: EdgeKeys, sample: int | None
+) -> AsyncIterator[Problem]:
+    """Every part of a block opens, and says of a message what the message says."""
+    for folder_id, number, stale in await connection.fetch(queries.BLOCK_NUMBERS, key.owner_id, sample):
+        where = f"folder {folder_id}, block {number}"
+        one = (await shelf.read(connection, key, folder_id, [number], (*PARTS, WORDS))).get(number)
+        if one is None or not one.has(PARTS):
+            yield Problem("a view block opens", key.owner_id, where)
+            continue
+        at = {uid: place for place, uid in enumerate(one.members.uids)}
+        lines = {name: column.split() for name, column in one.lines.items()}
+        contents = one.members.each()
+        rows = await connection.fetch(queries.BLOCK_ROWS, key.owner_id, folder_id, list(at))
+        for row in rows:
+            content_id, place = row["content_id"], at[row["uid"]]
+            try:
+                message_key = key.message_key(content_id, row["key"], row["key_form"])
+                summary = open_summary(message_key, content_id, edge.salts, row["summary"])
+            except CryptoError:
+                continue  # told above: a content's key and summary do not open
+            told = gist(summary.header)._asdict() if summary.header_complete else {}
+            if contents[place] != content_id or any(lines[name][place] != line for name, line in told.items()):
+                yield Problem("a view block says what its messages say", key.owner_id, f"{where}, uid {row['uid']}")
+        if len(rows) < len(at) and not stale:
+            yield Problem("a view block with something expunged is dated", key.owner_id, where)

@@ -70,6 +70,16 @@ SELECT m.owner_id, m.folder_id, m.uid
          GROUP BY owner_id, folder_id) AS v
   JOIN message m USING (owner_id, folder_id) WHERE v.uids @> m.uid
 """
+# View blocks: one with messages that were expunged goes in time, and none has lost the list of its members.
+BLOCKS_LEFT = """
+SELECT b.owner_id, b.folder_id, b.number FROM view_block b
+ WHERE b.part = 'members' AND b.stale_at < now() - interval '2 days'
+"""
+BLOCKS_HEADLESS = """
+SELECT DISTINCT b.owner_id, b.folder_id, b.number FROM view_block b
+ WHERE NOT EXISTS (SELECT FROM view_block m WHERE m.owner_id = b.owner_id AND m.folder_id = b.folder_id
+                      AND m.number = b.number AND m.part = 'members')
+"""
 PROOFS = """
 SELECT a.token, a.proof, o.owner_id, o.public_key FROM address a JOIN owner o USING (owner_id)
  WHERE a.owner_id > $1 ORDER BY a.owner_id, a.token LIMIT $2
@@ -87,6 +97,14 @@ ANNOTATIONS = "SELECT folder_id, reader_id, token, sealed FROM annotation WHERE 
 CONTENTS = """
 SELECT content_id, size, key, key_form, summary, body, large_id IS NOT NULL AS large FROM content
  WHERE owner_id = $1 AND ($2::int IS NULL OR random() < $2::int / 100.0) ORDER BY content_id
+"""
+BLOCK_NUMBERS = """
+SELECT folder_id, number, stale_at IS NOT NULL AS stale FROM view_block
+ WHERE owner_id = $1 AND part = 'members' AND ($2::int IS NULL OR random() < $2::int / 100.0) ORDER BY folder_id, number
+"""
+BLOCK_ROWS = """
+SELECT m.uid, m.content_id, c.key, c.key_form, c.summary FROM message m JOIN content c USING (owner_id, content_id)
+ WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) ORDER BY m.uid
 """
 BODY_PIECES = "SELECT data FROM body_piece WHERE owner_id = $1 AND content_id = $2 ORDER BY number"
 # The outbound queue. A recipient without a message there cannot be (foreign key).

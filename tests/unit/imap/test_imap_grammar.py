@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.base.errors import Refused
-from server.base.limits import IMAP_LITERALS, IMAP_SEARCH_KEYS
+from server.base.limits import IMAP_LITERALS, IMAP_SEARCH_KEYS, IMAP_SEARCH_OCTETS, IMAP_SORT_CRITERIA
 from server.imap.commands.table import VERBS
-from server.imap.grammar import dates, fetch, flags, names, search, write
+from server.imap.grammar import dates, fetch, flags, names, search, sort, write
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.reader import Frame
 from server.imap.grammar.sequence import compact, sequence_set
@@ -152,7 +152,7 @@ def test_bad_fetch_items(text: bytes) -> None:
 def test_search_keys() -> None:
     assert read(b" UNSEEN", search.search).key == search.HasFlag(flags.SEEN, False)
     found = read(b' RETURN (MIN COUNT) CHARSET utf-8 OR FROM a (NOT TO b 1:3) HEADER X-Y ""', search.search)
-    assert found.returns == ("MIN", "COUNT")
+    assert found.returns == search.Returns(frozenset({"MIN", "COUNT"}))
     assert found.charset == "UTF-8"
     assert isinstance(found.key, search.And)
     either, header = found.key.keys
@@ -160,7 +160,7 @@ def test_search_keys() -> None:
     assert either.first == search.Field("from", b"a")
     assert isinstance(either.second, search.And)
     assert header == search.Field("x-y", b"")
-    assert read(b" RETURN () ALL", search.search).returns == ("ALL",)
+    assert read(b" RETURN () ALL", search.search).returns == search.Returns(frozenset({"ALL"}))
     assert read(b' MODSEQ "/flags/\\\\draft" all 620', search.search).modseq is True
 
 
@@ -179,6 +179,14 @@ def test_search_keys() -> None:
         b" LARGER -1",
         b" UID 0",
         b" RETURN (FOO) ALL",
+        b" RETURN (ALL PARTIAL 1:2) ALL",
+        b" RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
+        b" RETURN (PARTIAL 1:-2) ALL",
+        b" RETURN (PARTIAL 0:2) ALL",
+        b" RETURN (PARTIAL 1:*) ALL",
+        b" RETURN (PARTIAL 1:4294967296) ALL",
+        b" EMAILID M.1",
+        b' TEXT "' + b"a" * (IMAP_SEARCH_OCTETS // 2 + 1) + b'" BODY "' + b"b" * (IMAP_SEARCH_OCTETS // 2 + 1) + b'"',
         b" " + b"(" * 40 + b"ALL" + b")" * 40,
         b" " + b"NOT " * 200 + b"ALL",
         b" " + b"OR ALL " * 200 + b"ALL",
@@ -188,6 +196,29 @@ def test_search_keys() -> None:
 def test_bad_searches(text: bytes) -> None:
     with pytest.raises(BadSyntax):
         read(text, search.search)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b" (DATE) UTF-8",
+        b" () UTF-8 ALL",
+        b" (NOPE) UTF-8 ALL",
+        b" (REVERSE) UTF-8 ALL",
+        b" (REVERSE REVERSE DATE) UTF-8 ALL",
+        b" (DATE)UTF-8 ALL",
+        b" (" + b" ".join([b"DATE"] * (IMAP_SORT_CRITERIA + 1)) + b") UTF-8 ALL",
+    ],
+)
+def test_bad_sorts(text: bytes) -> None:
+    with pytest.raises(BadSyntax):
+        read(text, sort.sort)
+
+
+@pytest.mark.parametrize("text", [b" REFS UTF-8 ALL", b" REFERENCES UTF-8", b" ORDEREDSUBJECT ALL"])
+def test_bad_threads(text: bytes) -> None:
+    with pytest.raises(BadSyntax):
+        read(text, sort.thread)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""SORT and UID SORT (RFC 5256, RFC 5957), with ESORT and CONTEXT=SORT (RFC 5267); THREAD and UID THREAD (RFC 5256)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from server.imap import contexts, results
+from server.imap.commands.search import saving
+from server.imap.finding import Finder
+from server.imap.grammar.cursor import Cursor
+from server.imap.grammar.sort import Sort, Thread
+from server.imap.grammar.sort import sort as read_sort
+from server.imap.grammar.sort import thread as read_thread
+from server.imap.matching import Program
+from server.imap.responses import Done
+from server.imap.session import Session
+from server.imap.sorting import Order
+from server.imap.threading import THREADERS, Threaded, render
+
+
+def parse_sort(cursor: Cursor) -> Sort:
+    return read_sort(cursor)
+
+
+def parse_thread(cursor: Cursor) -> Thread:
+    return read_thread(cursor)
+
+
+async def sort(session: Session, command: Sort) -> Done:
+    await _sort(session, command, by_uid=False)
+    return Done("SORT completed")
+
+
+async def uid_sort(session: Session, command: Sort) -> Done:
+    await _sort(session, command, by_uid=True)
+    return Done("UID SORT completed")
+
+
+async def _sort(session: Session, command: Sort, by_uid: bool) -> None:
+    selected, returns = session.sight, command.search.returns
+    if command.search.modseq:
+        session.use_condstore()
+    async with saving(selected, returns):
+        program = Program(command.search, selected, session.services.now())
+        contexts.refuse_tag_in_use(session, selected, returns)
+        finder, order, at = Finder(session, selected), Order(command.criteria), selected.shared.modseq
+        keyed = await order.sorted(finder, await finder.find(program))
+        rows = [row for _, row in keyed]
+        found = results.numbers(selected, rows, by_uid)
+        modseq = results.highest_modseq(rows, returns) if command.search.modseq else None
+        if returns is None:
+            results.tell_plain(session, b"SORT", found, modseq)
+            return
+        results.tell_extended(session, returns, found, modseq, by_uid)
+        if "SAVE" in returns:
+            results.save(selected, returns, rows)
+        if "UPDATE" in returns:
+            uids, keys = [row.uid for row in rows], [key for key, _ in keyed]
+            contexts.follow(session, selected, contexts.Context(program, by_uid, at, uids, order, keys))
+
+
+async def thread(session: Session, command: Thread) -> Done:
+    await _thread(session, command, by_uid=False)
+    return Done("THREAD completed")
+
+
+async def uid_thread(session: Session, command: Thread) -> Done:
+    await _thread(session, command, by_uid=True)
+    return Done("UID THREAD completed")
+
+
+async def _thread(session: Session, command: Thread, by_uid: bool) -> None:
+    selected = session.sight
+    program = Program(command.search, selected, session.services.now())
+    finder = Finder(session, selected)
+    rows = await finder.find(program)
+    lines = await finder.lines(rows, ("moment", "base", "ids"))
+    numbers = results.numbers(selected, rows, by_uid)
+    messages = [Threaded.of(number, row, *lines[row.uid]) for number, row in zip(numbers, rows, strict=True)]
+    # In a thread of its own: a large mailbox takes a second, and other sessions go on.
+    threads = await asyncio.to_thread(lambda: render(THREADERS[command.algorithm](messages)))
+    session.line(b"THREAD" + (b" " + threads if threads else b""))

@@ -1,0 +1,95 @@
+"""What is known of some messages when a search judges them: first their rows, then a block, at last they are opened.
+
+Each kind answers questions with masks over its messages, bit 0 being the first one. `None` means that it cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+
+from server.mail import headers
+from server.mail.gist import MARK, SEARCHED, Gist, gist, searched
+from server.mailbox.blocks.block import Block
+from server.mailbox.blocks.signature import Question
+from server.mailbox.model import Row
+from server.mailbox.words import Words
+
+Bounds = tuple[int, int]  # messages that match for sure, messages that may match
+
+
+def mask(answers: Iterable[bool]) -> int:
+    """Answers as a mask, the first one being bit 0."""
+    return int("".join(["1" if answer else "0" for answer in answers])[::-1] or "0", 2)
+
+
+class Evidence:
+    """Rows alone: flags, dates, sizes, numbers."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.all = (1 << len(rows)) - 1
+
+    def of_rows(self, test: Callable[[Row], bool]) -> int:
+        return mask(map(test, self.rows))
+
+    def in_field(self, name: str, needle: str) -> int | None:
+        """Messages with a field of this name (lower case) that holds the folded needle."""
+        return None
+
+    def by_day(self, test: Callable[[str], bool]) -> int | None:
+        """Messages whose day of sending (ISO, "" for none) passes."""
+        return None
+
+    def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
+        """Messages whose body, or header too, holds the folded needle."""
+        return 0, self.all
+
+
+class Gathered(Evidence):
+    """Lines of gists, and signatures where there are some: a block, or messages whose summaries are open."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__(block.rows)
+        self.lines = block.lines
+        self.words = block.words
+
+    def in_field(self, name: str, needle: str) -> int | None:
+        column = self.lines.get(SEARCHED.get(name, ""))
+        return None if column is None else column.holding(needle or MARK)
+
+    def by_day(self, test: Callable[[str], bool]) -> int | None:
+        column = self.lines.get("day")
+        return None if column is None else mask(map(test, column.split()))
+
+    def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
+        if self.words is None:
+            return super().in_words(question, needle, header)
+        return 0, mask(map(question.may_stand_in, self.words))
+
+
+class Opened(Evidence):
+    """One message, open: its whole header, and its words when they were asked for."""
+
+    def __init__(self, row: Row, header: bytes, words: Words | None = None) -> None:
+        super().__init__([row])
+        self._header = header
+        self._words = words
+
+    @cached_property
+    def _gist(self) -> Gist:
+        return gist(self._header)
+
+    def in_field(self, name: str, needle: str) -> int | None:
+        line = SEARCHED.get(name)
+        text = getattr(self._gist, line) if line else searched(headers.every(self._header, name))
+        return int((needle or MARK) in text)
+
+    def by_day(self, test: Callable[[str], bool]) -> int | None:
+        return int(test(self._gist.day))
+
+    def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
+        if self._words is None:
+            return 0, 1
+        found = int(needle in self._words.body or (header and needle in self._words.header))
+        return found, found
