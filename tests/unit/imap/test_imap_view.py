@@ -122,6 +122,16 @@ def test_a_gap_in_the_modseq_is_asked_for() -> None:
     assert session.updates(True).changed == [foreign]
 
 
+def test_a_store_that_changes_nothing_hides_nobody_s_change() -> None:
+    truth = Truth(3)
+    session = Selected(truth.shared, False)
+    truth.append()
+    truth.shared.written(StoreResult([truth.rows[2]], [], truth.modseq, 0))
+    assert truth.shared.stale
+    truth.refresh()
+    assert session.updates(True).exists == 4
+
+
 def test_numbers_out_of_range() -> None:
     session = Selected(Truth(2).shared, False)
     with pytest.raises(Illegal):
