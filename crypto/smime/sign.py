@@ -7,11 +7,11 @@ import hashlib
 import secrets
 from base64 import encodebytes
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from typing import Final
 
-from asn1crypto import algos, cms, core, tsp
-from asn1crypto import x509 as asn1_x509
+from asn1crypto.algos import RSASSAPSSParams
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -19,10 +19,49 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crypto.errors import CryptoError
 from crypto.pki.issue import Issued
-from crypto.smime.signed_data import Kind
+from crypto.smime.certificate import issuer_and_serial
+from crypto.smime.signed_data import (
+    CONTENT_TYPE,
+    DATA,
+    MESSAGE_DIGEST,
+    SIGNED_DATA,
+    SIGNING_CERTIFICATE_V2,
+    SIGNING_TIME,
+    Kind,
+    oid,
+)
+from crypto.smime.tlv import (
+    CONTEXT_0,
+    GENERALIZED_TIME,
+    INTEGER,
+    OCTET_STRING,
+    OID,
+    SEQUENCE,
+    SET,
+    UTC_TIME,
+    encoded,
+)
 
-_DIGEST = hashes.SHA256()
 _BOUNDARY_BYTES = 18
+_SHA256 = hashes.SHA256()
+
+
+def _algorithm(dotted: str, parameters: bytes = b"") -> bytes:
+    return encoded(SEQUENCE, encoded(OID, oid(dotted)) + parameters)
+
+
+# RFC 5754 §2: parameters are left out.
+_DIGESTS: Final = {
+    "sha256": _algorithm("2.16.840.1.101.3.4.2.1"),
+    "sha512": _algorithm("2.16.840.1.101.3.4.2.3"),
+}
+_PSS_PARAMETERS: Final = RSASSAPSSParams(
+    {
+        "hash_algorithm": {"algorithm": "sha256"},
+        "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}},
+        "salt_length": _SHA256.digest_size,
+    }
+).dump()
 
 
 def sign(
@@ -42,51 +81,57 @@ def sign(
     """
     signers = [signer] if isinstance(signer, Issued) else list(signer)
     certificates = [one.certificate for one in signers] + list(chain)
-    enclosed = {"content_type": "data", "content": core.OctetString(content)}
-    signed = cms.SignedData(
-        {
-            "version": "v1",
-            "digest_algorithms": [
-                algos.DigestAlgorithm({"algorithm": one}) for one in sorted(set(map(_digest, signers)))
-            ],
-            "encap_content_info": enclosed if kind is Kind.OPAQUE else {"content_type": "data"},
-            "certificates": [asn1_x509.Certificate.load(one.public_bytes(Encoding.DER)) for one in certificates],
-            "signer_infos": [_signer_info(content, one, now, pss) for one in signers],
-        }
+    infos = sorted(_signer_info(content, one, now, pss) for one in signers)
+    enclosed = encoded(CONTEXT_0, encoded(OCTET_STRING, content)) if kind is Kind.OPAQUE else b""
+    body = (
+        encoded(INTEGER, b"\1")
+        + encoded(SET, b"".join(sorted({_DIGESTS[_digest(one)] for one in signers})))
+        + encoded(SEQUENCE, encoded(OID, DATA) + enclosed)
+        + encoded(CONTEXT_0, b"".join(sorted(one.public_bytes(Encoding.DER) for one in certificates)))
+        + encoded(SET, b"".join(infos))
     )
-    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+    return encoded(SEQUENCE, encoded(OID, SIGNED_DATA) + encoded(CONTEXT_0, encoded(SEQUENCE, body)))
 
 
-def _signer_info(content: bytes, signer: Issued, now: datetime, pss: bool) -> cms.SignerInfo:
-    der = signer.certificate.public_bytes(Encoding.DER)
-    certificate = asn1_x509.Certificate.load(der)
-    digest = _digest(signer)
-    bound = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": hashlib.sha256(der).digest()})]})
-    attributes = cms.CMSAttributes(
+def _signer_info(content: bytes, signer: Issued, now: datetime, pss: bool) -> bytes:
+    der, digest = signer.certificate.public_bytes(Encoding.DER), _digest(signer)
+    bound = encoded(SEQUENCE, encoded(OCTET_STRING, hashlib.sha256(der).digest()))  # RFC 5035 §4: SHA-256 is left out
+    attributes = sorted(
         [
-            _attribute("content_type", cms.ContentType("data")),
-            _attribute("message_digest", core.OctetString(hashlib.new(digest, content).digest())),
-            _attribute("signing_time", cms.Time({"utc_time": core.UTCTime(now)})),
-            _attribute("signing_certificate_v2", bound),
+            _attribute(CONTENT_TYPE, encoded(OID, DATA)),
+            _attribute(MESSAGE_DIGEST, encoded(OCTET_STRING, hashlib.new(digest, content).digest())),
+            _attribute(SIGNING_TIME, _time(now)),
+            _attribute(SIGNING_CERTIFICATE_V2, encoded(SEQUENCE, encoded(SEQUENCE, bound))),
         ]
     )
-    algorithm, signature = _signature(signer, attributes.dump(), pss)
-    name = cms.IssuerAndSerialNumber({"issuer": certificate.issuer, "serial_number": certificate.serial_number})
-    return cms.SignerInfo(
-        {
-            "version": "v1",
-            "sid": cms.SignerIdentifier({"issuer_and_serial_number": name}),
-            "digest_algorithm": algos.DigestAlgorithm({"algorithm": digest}),
-            "signed_attrs": attributes,
-            "signature_algorithm": algorithm,
-            "signature": signature,
-        }
+    algorithm, signature = _signature(signer, encoded(SET, b"".join(attributes)), pss)
+    issuer, serial = issuer_and_serial(der)
+    return encoded(
+        SEQUENCE,
+        encoded(INTEGER, b"\1")
+        + encoded(SEQUENCE, encoded(SEQUENCE, issuer) + encoded(INTEGER, serial))
+        + _DIGESTS[digest]
+        + encoded(CONTEXT_0, b"".join(attributes))
+        + algorithm
+        + encoded(OCTET_STRING, signature),
     )
 
 
 def _digest(signer: Issued) -> str:
     # RFC 8419 §3: Ed25519 goes with SHA-512.
     return "sha512" if isinstance(signer.key, ed25519.Ed25519PrivateKey) else "sha256"
+
+
+def _time(moment: datetime) -> bytes:
+    # RFC 5652 §11.3: UTCTime through 2049.
+    utc = moment.astimezone(UTC)
+    if utc.year < 2050:
+        return encoded(UTC_TIME, f"{utc:%y%m%d%H%M%SZ}".encode())
+    return encoded(GENERALIZED_TIME, f"{utc:%Y%m%d%H%M%SZ}".encode())
+
+
+def _attribute(kind: bytes, value: bytes) -> bytes:
+    return encoded(SEQUENCE, encoded(OID, kind) + encoded(SET, value))
 
 
 def signed_entity(
@@ -169,34 +214,20 @@ def canonical(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
-def _signature(signer: Issued, signed: bytes, pss: bool) -> tuple[algos.SignedDigestAlgorithm, bytes]:
+def _signature(signer: Issued, signed: bytes, pss: bool) -> tuple[bytes, bytes]:
+    """The algorithm as an element, and the signature."""
     key = signer.key
     if pss and not isinstance(key, rsa.RSAPrivateKey):
         raise CryptoError("PSS is of RSA keys")
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}), key.sign(signed, ec.ECDSA(_DIGEST))
+        return _algorithm("1.2.840.10045.4.3.2"), key.sign(signed, ec.ECDSA(_SHA256))
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return algos.SignedDigestAlgorithm({"algorithm": "ed25519"}), key.sign(signed)
+        return _algorithm("1.3.101.112"), key.sign(signed)
     if not pss:
-        return (
-            algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),
-            key.sign(signed, padding.PKCS1v15(), _DIGEST),
-        )
-    parameters = algos.RSASSAPSSParams(
-        {
-            "hash_algorithm": {"algorithm": "sha256"},
-            "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": "sha256"}},
-            "salt_length": _DIGEST.digest_size,
-        }
-    )
-    return (
-        algos.SignedDigestAlgorithm({"algorithm": "rsassa_pss", "parameters": parameters}),
-        key.sign(signed, padding.PSS(padding.MGF1(_DIGEST), _DIGEST.digest_size), _DIGEST),
-    )
-
-
-def _attribute(kind: str, value: core.Asn1Value) -> cms.CMSAttribute:
-    return cms.CMSAttribute({"type": kind, "values": [value]})
+        # RFC 5754 §3.2: parameters are NULL.
+        return _algorithm("1.2.840.113549.1.1.11", b"\5\0"), key.sign(signed, padding.PKCS1v15(), _SHA256)
+    salt = padding.PSS(padding.MGF1(_SHA256), _SHA256.digest_size)
+    return _algorithm("1.2.840.113549.1.1.10", _PSS_PARAMETERS), key.sign(signed, salt, _SHA256)
 
 
 def header_block(headers: Mapping[str, str]) -> bytes:

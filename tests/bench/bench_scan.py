@@ -1,4 +1,4 @@
-"""What understanding a message costs: `python -m tests.bench.bench_scan` prints one JSON line, microseconds each.
+"""What understanding a message costs: `make bench BENCH=scan` prints one JSON line, microseconds each.
 
 `scan` is the pass over the bytes, `summarise` all that readers need of it, `to_bytes` and `from_bytes` its stored form;
 each at 3 KB and 150 KB, signed; the best of many rounds, so that another process on the machine does not count.
@@ -89,5 +89,5 @@ def measure() -> dict[str, float]:
     return result
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(json.dumps({"bench": "scan", "unit": "µs", **measure()}))

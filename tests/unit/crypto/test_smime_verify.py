@@ -34,6 +34,7 @@ from tests.revocation_lists import crl
 ENTITY = b"Content-Type: text/plain; charset=utf-8\r\n\r\nAmoxicilline 1 g, matin et soir, 6 jours.\r\n"
 DOCTOR = "aline.martin@mss.example.test"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def judge(
@@ -349,6 +350,24 @@ def test_certificate_that_is_not_for_mail(root: Issued, anchors: TrustAnchors) -
 def test_stranger(anchors: TrustAnchors) -> None:
     stranger = professional(new_root(NOON), DOCTOR, "A", "10000000017", NOON)
     assert judge(sign(ENTITY, stranger, NOON), anchors) == (Status.INDETERMINATE, SubReason.UNTRUSTED)
+
+
+def test_authorities_in_a_circle(root: Issued, anchors: TrustAnchors) -> None:
+    """Sixteen authorities of one name that certify each other, none of them an anchor: all are tried, and it ends."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CERCLE")])
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(16)]
+    circle = [
+        Issued(
+            x509.CertificateBuilder(name, name, key.public_key(), number + 1, NOON - DAY, NOON + DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(keys[number - 1], hashes.SHA256()),
+            key,
+        )
+        for number, key in enumerate(keys)
+    ]
+    signer = professional(circle[0], DOCTOR, "A", "10000000017", NOON, kind=KeyKind.P256)
+    signature = sign(ENTITY, signer, NOON, chain=[one.certificate for one in circle])
+    assert judge(signature, anchors) == (Status.INDETERMINATE, SubReason.UNTRUSTED)
 
 
 def test_certificate_out_of_its_time(root: Issued, anchors: TrustAnchors) -> None:
