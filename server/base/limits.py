@@ -56,6 +56,7 @@ IMAP_PASSED_OVER = 256 * MIB  # a refused literal that comes anyway is thrown aw
 IMAP_SEARCH_KEYS = 500  # keys in one SEARCH, nested ones counted
 IMAP_SEARCH_OCTETS = 64 * KIB  # of all strings in one SEARCH: each is looked for in every text
 IMAP_SEARCH_SECONDS = 900  # of one command; a mailbox of 100,000 whose texts were never searched takes some 100
+IMAP_SEARCH_SOURCES = 1_000  # mailboxes that one ESEARCH names, as many as there may be
 IMAP_CONTEXTS = 16  # searches of a session that are kept up to date (RFC 5267 §4.3.1)
 IMAP_SORT_CRITERIA = 20  # there are nine keys
 IMAP_FETCH_ITEMS = 100  # attributes in one FETCH

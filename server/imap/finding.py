@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,15 @@ Chunks = dict[int, list[Row]]
 
 
 class Finder:
-    """The searches of one command over one folder."""
+    """The searches of one command over one folder; after `before`, they share its time."""
 
-    def __init__(self, session: Session, selected: Selected) -> None:
+    def __init__(self, session: Session, selected: Selected, before: Finder | None = None) -> None:
         self._session = session
         self._selected = selected
         self._mailbox = session.mailbox
         self._folder_id = selected.folder.folder_id
-        self._until = session.services.now() + timedelta(seconds=IMAP_SEARCH_SECONDS)
+        start = session.services.now()
+        self._until: datetime = start + timedelta(seconds=IMAP_SEARCH_SECONDS) if before is None else before._until
 
     async def find(self, program: Program) -> list[Row]:
         """The rows that match, in order of uid. Raises Declined(LIMIT) after 15 minutes."""

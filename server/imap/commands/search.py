@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from server.base.errors import CaduceeError
 from server.imap import contexts, results
@@ -57,6 +58,29 @@ async def _search(session: Session, command: Search, by_uid: bool) -> None:
             results.save(selected, returns, rows)
         if "UPDATE" in returns:
             contexts.follow(session, selected, contexts.Context(program, by_uid, at, [row.uid for row in rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpdate:
+    tags: tuple[bytes, ...]
+
+
+def parse_cancel_update(cursor: Cursor) -> CancelUpdate:
+    """cancelupdate = "CANCELUPDATE" 1*(SP quoted) (RFC 5267 §5)"""
+    tags: list[bytes] = []
+    while not tags or cursor.peek(b" "):
+        cursor.sp()
+        tags.append(cursor.string())
+    return CancelUpdate(tuple(tags))
+
+
+async def cancel_update(session: Session, command: CancelUpdate) -> Done:
+    known = session.sight.contexts
+    if not known.keys() >= set(command.tags):
+        raise Illegal("No search with that tag is kept up to date")
+    for tag in command.tags:
+        known.pop(tag, None)
+    return Done("No further updates")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from server.imap.commands import (
     folders,
     listing,
     metadata,
+    multisearch,
     nonauth,
     notify,
     quota,
@@ -62,6 +63,7 @@ _ROWS = (
     Verb("LISTRIGHTS", SIGNED_IN, acl.parse_person, acl.list_rights),
     Verb("SETACL", SIGNED_IN, acl.parse_set, acl.set_acl),
     Verb("DELETEACL", SIGNED_IN, acl.parse_person, acl.delete_acl),
+    Verb("ESEARCH", SIGNED_IN, multisearch.parse_multisearch, multisearch.multisearch),
     Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
     Verb("NOTIFY", SIGNED_IN, parse_notify, notify.notify, refresh=True),
     # §6.4, selected
@@ -70,6 +72,7 @@ _ROWS = (
     Verb("UNSELECT", SELECTED, bare, selected.unselect),
     Verb("EXPUNGE", SELECTED, bare, selected.expunge),
     Verb("SEARCH", SELECTED, search.parse_search, search.search, expunge=False),
+    Verb("CANCELUPDATE", SELECTED, search.parse_cancel_update, search.cancel_update),
     Verb("SORT", SELECTED, sort.parse_sort, sort.sort, expunge=False),
     Verb("THREAD", SELECTED, sort.parse_thread, sort.thread, expunge=False),
     Verb("FETCH", SELECTED, fetch.parse_fetch, fetch.fetch, expunge=False),
