@@ -17,6 +17,7 @@ from server.app import Context, Running, Sockets
 from server.base import clock
 from server.db.pool import trouble
 from server.identity.sessions.sessions import Sessions
+from server.mailbox.blocks.ahead import Ahead
 from server.mailbox.keys import FOLLOW_SECONDS, look
 from server.mailbox.maintenance import Rewrapper, collect_content, fill_key_pool
 from server.mailbox.store import Store
@@ -91,6 +92,7 @@ def tasks(context: Context) -> list[Task]:
         Task("file", 1.0, Intake(store, signatures, context.log).some),
         Task("keys", FOLLOW_SECONDS, partial(look, pool, store.keys)),
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
+        Task("view_blocks", 5.0, Ahead(store).some),
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),

@@ -390,7 +390,7 @@ class MemoryMailbox:
                     one.put(part, encode_words(signatures) if part == WORDS else encode_lines(lines, part))
             if key in self.made:
                 one = self.made[key]
-                found[number] = select(one.members, rows, one.lines, one.words)
+                found[number] = select(one.members.places(rows), rows, one.lines, one.words)
         return found
 
     async def body(

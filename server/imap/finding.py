@@ -113,10 +113,7 @@ class Finder:
             async for row in self._open(program, [row for rows in open_.values() for row in rows]):
                 yield row
             return
-        done = 0
         async for asked, block in self._blocks(chunks, open_, program.parts):
-            self._progress(done, total)
-            done += len(asked)
             if block is not None:
                 certain, possible = program.judge(Gathered(block))
                 for row in _chosen(block.rows, certain):
@@ -130,11 +127,14 @@ class Finder:
     ) -> AsyncIterator[tuple[list[Row], Block | None]]:
         """The blocks that hold the rows asked for; rows that no block knows come with None."""
         numbers = list(chunks)
+        done, total = 0, sum(len(asked[at]) for at in numbers)
         for start in range(0, len(numbers), _BLOCKS_AT_ONCE):
+            self._progress(done, total)
             step = numbers[start : start + _BLOCKS_AT_ONCE]
             # Making a block opens all its messages: worth it where many of them would be opened anyway.
             worth = {at for at in step if len(asked[at]) > BLOCK_SLACK}
             blocks = await self._mailbox.blocks(self._folder_id, {at: chunks[at] for at in step}, parts, worth)
+            done += sum(len(asked[at]) for at in step)
             for at in step:
                 if at not in blocks:
                     yield asked[at], None

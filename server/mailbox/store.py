@@ -25,12 +25,13 @@ from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
+from server.base.limits import BLOCK_SLACK
 from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
 from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, views
-from server.mailbox.blocks import shelf
-from server.mailbox.blocks.block import Block
+from server.mailbox.blocks.block import PARTS, SPAN, WORDS, Block
+from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
 from server.mailbox.incoming import Incoming
@@ -385,7 +386,15 @@ class Mailbox:
     ) -> dict[int, tuple[Block, list[Row]]]:
         """The view blocks of a folder for whole chunks of its rows (`blocks.block.number`), with the rows each does not
         know. One that is not there is made if it is among `make`, else left out."""
-        return await shelf.blocks(self, self._pool, self._key, folder_id, chunks, parts, make)
+        return await Shelf(self, self._pool, self._key, folder_id).blocks(chunks, parts, make)
+
+    async def make_block(self, folder_id: int, number: int) -> None:
+        """Make a view block with all its parts, where it is worth it and not there."""
+        uids = list(range(number * SPAN, (number + 1) * SPAN))
+        async with connection(self._pool) as acquired:
+            rows = await commands.present(acquired, self.owner_id, folder_id, uids)
+        if len(rows) > BLOCK_SLACK:
+            await self.blocks(folder_id, {number: rows}, (*PARTS, WORDS), {number})
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""

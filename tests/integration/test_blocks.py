@@ -13,9 +13,11 @@ from server.imap.budget import Budget
 from server.imap.session import Services
 from server.imap.view import Views
 from server.mailbox import maintenance
+from server.mailbox.blocks.ahead import Ahead
 from server.mailbox.check import check, problems_of
 from server.mailbox.create import close
 from server.mailbox.model import NewMessage
+from server.mailbox.store import Store
 from tests.imap_doubles import NOW, Log, MemoryAccounts, Wire, signed_in
 from tests.store_world import PATIENT, World, message
 
@@ -205,4 +207,21 @@ async def test_blocks_go_with_their_folder_and_their_owner(world: World) -> None
     assert len(found[0][0].rows) == COUNT
     assert set(await parts(world)) == {(1, 0)}
     await close(world.admin, world.owners[PATIENT])
+    assert await parts(world) == {}
+
+
+async def test_a_thousand_that_is_full_has_its_block_before_anybody_searches(world: World) -> None:
+    mailbox = await fill(world, 40)
+    # As if most of the thousand had been deleted long ago: its numbers are used up all the same.
+    await world.admin.execute("UPDATE folder_state SET uidnext = 900 WHERE folder_id = 1 AND messages > 0")
+    ahead = Ahead(Store(world.jobs_pool, world.edge, world.keyring))
+    await fill(world, COUNT, first=900)
+    assert await ahead.some() == 1
+    assert (await parts(world))[1, 0] >= {"members", "from", "words"}
+    assert await ahead.some() == 0
+    # A mailbox that was closed meanwhile is passed over.
+    await world.admin.execute("DELETE FROM view_block")
+    await close(world.admin, mailbox.owner_id)
+    later = Ahead(Store(world.jobs_pool, world.edge, world.keyring))
+    assert (await later.some(), await later.some()) == (1, 0)
     assert await parts(world) == {}

@@ -170,10 +170,9 @@ class Block:
 
 
 def select(
-    members: Members, rows: Sequence[Row], lines: dict[str, Lines], words: list[bytes] | None
+    places: Sequence[int] | None, rows: Sequence[Row], lines: dict[str, Lines], words: list[bytes] | None
 ) -> tuple[Block, list[Row]]:
-    """A block cut to the rows asked for, and the rows that it does not know."""
-    places = members.places(rows)
+    """A block cut to the rows asked for, and the rows that it does not know; `places` is what its members say."""
     if places is None:
         return Block(list(rows), lines, words), []
     known = [(row, place) for row, place in zip(rows, places, strict=True) if place >= 0]

@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from crypto.errors import CryptoError
-from server.base.errors import Refused
+from server.base.errors import Refused, TryLater
 from server.base.limits import BLOCK_SLACK, IMAP_FETCH_STEP, SMALL_MESSAGE
 from server.mail.gist import Gist, gist
 from server.mailbox import queries
@@ -94,89 +94,80 @@ async def read(
     return opened
 
 
-async def blocks(
-    mailbox: Mailbox,
-    pool: asyncpg.Pool,
-    key: OwnerKey,
-    folder_id: int,
-    chunks: Mapping[int, Sequence[Row]],
-    parts: Collection[str],
-    make: Collection[int],
-) -> dict[int, tuple[Block, list[Row]]]:
-    """For each chunk (all rows of a folder whose uid has that number): the block, and the rows that it does not know.
+class Shelf:
+    """The blocks of one folder."""
 
-    A block that is missing, or lacks words or too many of the rows, is made if its number is among `make`, else it is
-    left out.
-    """
-    async with connection(pool) as acquired:
-        opened = await read(acquired, key, folder_id, list(chunks), parts)
-    found: dict[int, tuple[Block, list[Row]]] = {}
-    for number, rows in chunks.items():
-        one = opened.get(number)
-        if one is None or _unknown(one.members, rows) > BLOCK_SLACK or not one.has(parts, but=WORDS):
-            if number not in make:
-                continue
-            one = await _made(mailbox, pool, key, folder_id, number, rows, parts, one)
-        elif not one.has(parts):
-            if number not in make:
-                continue
-            signatures = await sign(mailbox, one.members, {})
-            one.words = signatures
-            await _keep(pool, key, folder_id, number, one, {WORDS: block.encode_words(signatures)})
-        found[number] = block.select(one.members, rows, one.lines, one.words)
-    return found
+    def __init__(self, mailbox: Mailbox, pool: asyncpg.Pool, key: OwnerKey, folder_id: int) -> None:
+        self._mailbox = mailbox
+        self._pool = pool
+        self._key = key
+        self._folder_id = folder_id
 
+    async def blocks(
+        self, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int]
+    ) -> dict[int, tuple[Block, list[Row]]]:
+        """For each chunk (all rows whose uid has that number): the block, and the rows that it does not know.
 
-def _unknown(members: Members, rows: Sequence[Row]) -> int:
-    places = members.places(rows)
-    return 0 if places is None else places.count(-1)
+        A block that is missing, or lacks words or too many of the rows, is made if its number is among `make`, else it
+        is left out.
+        """
+        opened = await self._read(list(chunks), parts)
+        found: dict[int, tuple[Block, list[Row]]] = {}
+        for number, rows in chunks.items():
+            one = opened.get(number)
+            places = one.members.places(rows) if one is not None else None
+            if one is None or (places or []).count(-1) > BLOCK_SLACK or not one.has(parts, but=WORDS):
+                if number not in make:
+                    continue
+                one = await self._made(number, rows, parts)
+                places = one.members.places(rows)
+            elif not one.has(parts):
+                if number not in make:
+                    continue
+                one.words = await sign(self._mailbox, one.members, {})
+                await self._keep(number, one, {WORDS: block.encode_words(one.words)})
+            found[number] = block.select(places, rows, one.lines, one.words)
+        return found
 
+    async def _read(self, numbers: Sequence[int], parts: Collection[str]) -> dict[int, Opened]:
+        async with connection(self._pool) as acquired:
+            return await read(acquired, self._key, self._folder_id, numbers, parts)
 
-async def _made(
-    mailbox: Mailbox,
-    pool: asyncpg.Pool,
-    key: OwnerKey,
-    folder_id: int,
-    number: int,
-    rows: Sequence[Row],
-    parts: Collection[str],
-    old: Opened | None,
-) -> Opened:
-    """A new block in place of what was there; signatures that the old one had are taken over."""
-    gists = await read_gists(mailbox, [row.content_id for row in rows])
-    # A message that does not open is no member: who searches tries it again, and says so in the log.
-    kept = [row for row in rows if row.content_id in gists]
-    one = Opened(Members.of(os.urandom(16), kept))
-    plain = {part: block.encode_lines([gists[row.content_id] for row in kept], part) for part in PARTS}
-    if WORDS in parts:
-        plain[WORDS] = block.encode_words(await sign(mailbox, one.members, {} if old is None else old.signatures()))
-    for part in parts:
-        one.put(part, plain[part])
-    await _keep(pool, key, folder_id, number, one, plain | {_MEMBERS: one.members.to_bytes()})
-    return one
+    async def _made(self, number: int, rows: Sequence[Row], parts: Collection[str]) -> Opened:
+        """A new block in place of what was there; signatures that the old one had are taken over."""
+        gists = await read_gists(self._mailbox, [row.content_id for row in rows])
+        # A message that does not open is no member: who searches tries it again, and says so in the log.
+        kept = [row for row in rows if row.content_id in gists]
+        one = Opened(Members.of(os.urandom(16), kept))
+        plain = {part: block.encode_lines([gists[row.content_id] for row in kept], part) for part in PARTS}
+        old = (await self._read([number], (WORDS,))).get(number)
+        known = old.signatures() if old is not None else {}
+        if known or WORDS in parts:
+            plain[WORDS] = block.encode_words(await sign(self._mailbox, one.members, known))
+        for part in parts:
+            one.put(part, plain[part])
+        await self._keep(number, one, plain | {_MEMBERS: one.members.to_bytes()})
+        return one
 
-
-async def _keep(
-    pool: asyncpg.Pool, key: OwnerKey, folder_id: int, number: int, one: Opened, plain: Mapping[str, bytes]
-) -> None:
-    """Seal and write parts; with the list of members they replace the block that was there."""
-    parts, sealed = [], []
-    for part, octets in plain.items():
-        bound = place(folder_id, number, part, b"" if part == _MEMBERS else one.members.block_id)
-        parts.append(part)
-        sealed.append(key.wrap_own(LABEL, bound, octets))
-    try:
-        async with connection(pool) as acquired, acquired.transaction():
-            # Under the folder's lock it is known for sure whether a member went meanwhile (queries.ADD_TO_BLOCK).
-            if not await acquired.fetch(queries.LOCK_FOLDERS, key.owner_id, [folder_id]):
-                return
-            if _MEMBERS in plain:
-                await acquired.execute(queries.DROP_BLOCK, key.owner_id, folder_id, number)
-            uids = list(one.members.uids)
-            await acquired.execute(queries.ADD_TO_BLOCK, key.owner_id, folder_id, number, parts, sealed, uids)
-    except asyncpg.PostgresError as error:
-        # A full disk, a lock that takes long: the search goes on, and the next one makes the block again.
-        log.warning("view_block_not_kept", owner=key.owner_id, folder=folder_id, block=number, error=error)
+    async def _keep(self, number: int, one: Opened, plain: Mapping[str, bytes]) -> None:
+        """Seal and write parts; with the list of members they replace the block that was there."""
+        key, folder_id = self._key, self._folder_id
+        parts, sealed = list(plain), []
+        for part, octets in plain.items():
+            bound = place(folder_id, number, part, b"" if part == _MEMBERS else one.members.block_id)
+            sealed.append(key.wrap_own(LABEL, bound, octets))
+        try:
+            async with connection(self._pool) as acquired, acquired.transaction():
+                # Under the folder's lock it is known for sure whether a member went meanwhile (queries.ADD_TO_BLOCK).
+                if not await acquired.fetch(queries.LOCK_FOLDERS, key.owner_id, [folder_id]):
+                    return
+                if _MEMBERS in plain:
+                    await acquired.execute(queries.DROP_BLOCK, key.owner_id, folder_id, number)
+                uids = list(one.members.uids)
+                await acquired.execute(queries.ADD_TO_BLOCK, key.owner_id, folder_id, number, parts, sealed, uids)
+        except (asyncpg.PostgresError, TryLater) as error:
+            # A full disk, a lock that takes long: the search goes on, and the next one makes the block again.
+            log.warning("view_block_not_kept", owner=key.owner_id, folder=folder_id, block=number, error=error)
 
 
 async def read_gists(mailbox: Mailbox, contents: Sequence[bytes]) -> dict[bytes, Gist]:
