@@ -77,7 +77,7 @@ async def _sight(session: Session, folder: Folder) -> AsyncIterator[Selected | N
         yield selected
         return
     try:
-        shared = await views.open(session.mailbox, folder)
+        shared = await views.open(session.mailbox, *await session.mailbox.opened_folder(folder.name))
     except Refused as refusal:
         if refusal.reason is not Reason.NO_SUCH_FOLDER:
             raise
