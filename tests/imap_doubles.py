@@ -107,6 +107,8 @@ class MemoryMailbox:
     def __init__(self) -> None:
         self.kept: dict[int, Kept] = {}
         self.subscriptions: set[str] = set()  # names that no folder has
+        self.url_keys: dict[int, bytes] = {}
+        self.resets = 0  # of those keys
         self.room = 2_000  # octets of messages, as usage tells them
         self.written: dict[tuple[int | None, int | None], dict[str, bytes]] = {}  # annotations by folder and reader
         self.parts = {"aline@msg.exemple.fr": Rights.READ}  # with whom it is shared
@@ -179,6 +181,15 @@ class MemoryMailbox:
                 raise Refused(Reason.LIMIT_REACHED, "There are too many.")
             else:
                 kept[name] = value
+
+    async def url_key(self, folder_id: int, make: bool = False) -> bytes | None:
+        if make:
+            self.url_keys.setdefault(folder_id, b"key %d" % (folder_id + 10 * self.resets))
+        return self.url_keys.get(folder_id)
+
+    async def drop_url_keys(self, folder_id: int | None) -> None:
+        self.resets += 1
+        self.url_keys = {number: key for number, key in self.url_keys.items() if folder_id not in (None, number)}
 
     async def shares(self) -> list[Share]:
         return [Share(address, rights) for address, rights in sorted(self.parts.items())]
@@ -462,6 +473,11 @@ class Backend:
         )
 
     async def open(self, owner_id: int) -> MemoryMailbox:
+        return self.mailbox
+
+    async def find(self, address: str) -> MemoryMailbox:
+        if address != ADDRESS:
+            raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
         return self.mailbox
 
 

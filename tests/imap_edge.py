@@ -30,6 +30,14 @@ class Client(imaplib.IMAP4):
         self.host = NAME
         self.starttls(tls)
 
+    def ask(self, name: str, *arguments: str) -> tuple[str, bytes]:
+        """A command that imaplib does not know: its outcome, and all that was told."""
+        imaplib.Commands.setdefault(name, ("AUTH", "SELECTED"))
+        status, data = self._simple_command(name, *arguments)
+        told = [*data, *(piece for lines in self.untagged_responses.values() for piece in lines)]
+        self.untagged_responses.clear()
+        return status, b" ".join(b" ".join(one) if isinstance(one, tuple) else one for one in told if one)
+
 
 @dataclass
 class Access:

@@ -57,6 +57,8 @@ CAPABILITIES: tuple[bytes, ...] = (
     b"MULTIAPPEND",  # RFC 3502
     b"BINARY",  # RFC 3516
     b"CATENATE",  # RFC 4469
+    b"URLAUTH",  # RFC 4467
+    b"URL-PARTIAL",  # RFC 5550
     b"REPLACE",  # RFC 8508
     b"PREVIEW",  # RFC 8970
     b"CREATE-SPECIAL-USE",  # RFC 6154

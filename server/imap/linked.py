@@ -15,6 +15,7 @@ from server.imap.section import Content, Octets
 if TYPE_CHECKING:
     from server.imap.session import Session
     from server.mailbox.model import Row
+    from server.mailbox.reading import Reading
     from server.mailbox.store import Mailbox
 
 _UNSPEAKABLE = re.compile(rb"[^\x20-\x5c\x5e-\x7e]")
@@ -41,12 +42,12 @@ async def linked(session: Session, raw: bytes) -> Octets:
         raise Declined(b"BADURL " + _UNSPEAKABLE.sub(b"?", raw), str(error)) from None
 
 
-async def octets(mailbox: Mailbox, rows: list[Row], url: Url) -> Octets:
+async def octets(mailbox: Mailbox, rows: list[Row], url: Url, reading: Reading | None = None) -> Octets:
     """What the URL names of the message found (one row or none). Raises Declined, Refused."""
-    summaries = await mailbox.summaries([row.content_id for row in rows])
+    summaries = await mailbox.summaries([row.content_id for row in rows], reading) if rows else {}
     for row in rows:
         if (summary := summaries.get(row.content_id)) is not None:
-            found = await Content(mailbox, row, summary).section(url.section, url.partial)
+            found = await Content(mailbox, row, summary, reading).section(url.section, url.partial)
             if found is not None:
                 return found
     raise Declined(b"", "There is no such message, or no such part of it")
@@ -54,9 +55,11 @@ async def octets(mailbox: Mailbox, rows: list[Row], url: Url) -> Octets:
 
 def is_own(session: Session, url: Url) -> bool:
     """Whether the URL lies in the mailbox that the session is signed in to."""
-    principal = session.principal
-    if principal is None:
-        return False
-    domain = principal.address.rpartition("@")[2]
-    here = url.host.partition(":")[0] in ("", domain) or url.host.partition(":")[0].endswith("." + domain)
-    return here and url.user in ("", principal.address)
+    return session.principal is not None and is_here(session, url) and url.user in ("", session.principal.address)
+
+
+def is_here(session: Session, url: Url) -> bool:
+    """Whether the URL's host is this server: the domain of who asks, or a name below it."""
+    domain = session.principal.address.rpartition("@")[2] if session.principal is not None else ""
+    host = url.host.partition(":")[0]
+    return host in ("", domain) or host.endswith("." + domain)

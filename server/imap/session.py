@@ -68,6 +68,8 @@ class Opens(Protocol):
 
     async def open(self, owner_id: int) -> Mailbox: ...
 
+    async def find(self, address: str) -> Mailbox: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

@@ -146,6 +146,13 @@ SELECT count(*) FILTER (WHERE folder_id IS NOT DISTINCT FROM $2 AND reader_id IS
   FROM annotation WHERE owner_id = $1
 """
 
+# URLs ----------------------------------------------------------------------------------------------------------------
+
+URL_KEY = "SELECT sealed FROM url_key WHERE owner_id = $1 AND folder_id = $2"
+# Two sessions may make a key at once: the first one stands.
+ADD_URL_KEY = "INSERT INTO url_key (owner_id, folder_id, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+DROP_URL_KEYS = "DELETE FROM url_key WHERE owner_id = $1 AND ($2::int IS NULL OR folder_id = $2)"
+
 # Views ---------------------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ from server.base.limits import BLOCK_SLACK
 from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
-from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, views
+from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, url_keys, views
 from server.mailbox.blocks.block import PARTS, SPAN, WORDS, Block
 from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
@@ -50,6 +50,7 @@ from server.mailbox.model import (
     View,
 )
 from server.mailbox.reading import Reader, Reading, Wanted
+from server.mailbox.routes import routes
 from server.mailbox.sharing import Share
 from server.mailbox.trouble import connection
 from server.mailbox.words import Words, open_words
@@ -94,6 +95,13 @@ class Store:
     def follow(self) -> Following:
         """Learn of keys that are turned or destroyed, until it is closed."""
         return Following(self.pool, self.keys)
+
+    async def find(self, address: str) -> Mailbox:
+        """The mailbox of an address. Raises as `open`."""
+        route = (await routes(self.pool, self.edge, [address])).get(address)
+        if route is None:
+            raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+        return await self.open(route.owner_id)
 
 
 class Mailbox:
@@ -195,6 +203,16 @@ class Mailbox:
         """Sets or removes entries, all or none. Raises Refused: LIMIT_REACHED, MAILBOX_FULL, NO_SUCH_FOLDER."""
         async with connection(self._pool) as acquired:
             await annotation.change(acquired, self._key, folder_id, reader_id, entries)
+
+    async def url_key(self, folder_id: int, make: bool = False) -> bytes | None:
+        """The key of a folder's URLs (RFC 4467); None where it has none, and none is to be made."""
+        async with connection(self._pool) as acquired:
+            return await (url_keys.made if make else url_keys.known)(acquired, self._key, folder_id)
+
+    async def drop_url_keys(self, folder_id: int | None) -> None:
+        """Every URL of the folder, or of all, that was made until now leads nowhere."""
+        async with connection(self._pool) as acquired:
+            await acquired.execute(queries.DROP_URL_KEYS, self.owner_id, folder_id)
 
     async def shares(self) -> list[Share]:
         """With whom the mailbox is shared."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from imaplib import Commands as imaplib_commands
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from server.base.errors import Reason, Refused
 from server.base.limits import METADATA_BYTES, METADATA_ENTRIES, METADATA_VALUE
 from server.identity.model import Rights
 from server.mailbox.check import check
-from tests.imap_edge import Access, Client, access
+from tests.imap_edge import Access, access
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
@@ -25,16 +24,6 @@ in_thread = asyncio.to_thread
 async def imap(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
     async with access(world, pki, anchors) as running:
         yield running
-
-
-def ask(client: Client, *words: str) -> tuple[str, bytes]:
-    """A command that imaplib does not know: its outcome, and all that was told."""
-    name, *arguments = words
-    imaplib_commands.setdefault(name, ("AUTH", "SELECTED"))
-    status, data = client._simple_command(name, *arguments)
-    told = [piece for lines in client.untagged_responses.values() for piece in lines if isinstance(piece, bytes)]
-    client.untagged_responses.clear()
-    return status, b" ".join([*told, *[piece for piece in data if isinstance(piece, bytes)]])
 
 
 async def test_annotations_are_sealed_and_private_ones_their_readers(world: World) -> None:
@@ -92,13 +81,13 @@ async def test_the_check_finds_an_annotation_that_was_moved(world: World) -> Non
 async def test_a_mailbox_is_shared_by_setacl_and_the_trail_says_so(world: World, imap: Access) -> None:
     def run() -> None:
         client = imap.client(PHARMACY)
-        assert ask(client, "SETACL", "INBOX", DOCTOR, "lrswikxte")[0] == "OK"
-        assert f"{DOCTOR} lrswikxtecd".encode() in ask(client, "GETACL", "INBOX")[1]
-        assert ask(client, "SETACL", "INBOX", PATIENT, "lr")[0] == "NO"  # no professional
-        assert ask(client, "SETACL", "INBOX", DOCTOR, "-swikxte")[0] == "OK"
+        assert client.ask("SETACL", "INBOX", DOCTOR, "lrswikxte")[0] == "OK"
+        assert f"{DOCTOR} lrswikxtecd".encode() in client.ask("GETACL", "INBOX")[1]
+        assert client.ask("SETACL", "INBOX", PATIENT, "lr")[0] == "NO"  # no professional
+        assert client.ask("SETACL", "INBOX", DOCTOR, "-swikxte")[0] == "OK"
         client.logout()
         client = imap.client(DOCTOR)
-        assert ask(client, "SETACL", "INBOX", PHARMACY, "lr")[0] == "NO"  # a person's mailbox is not shared
+        assert client.ask("SETACL", "INBOX", PHARMACY, "lr")[0] == "NO"  # a person's mailbox is not shared
         client.logout()
 
     await in_thread(run)
@@ -123,9 +112,9 @@ async def test_a_full_mailbox_takes_no_more_and_lets_go(world: World, imap: Acce
             client.select("INBOX")
             status, data = refused()
             assert (status, data[0][:11]) == ("NO", b"[OVERQUOTA]")
-        assert b"STORAGE 1 1 MAILBOX 6 1000" in ask(client, "GETQUOTAROOT", "INBOX")[1]
+        assert b"STORAGE 1 1 MAILBOX 6 1000" in client.ask("GETQUOTAROOT", "INBOX")[1]
         client.select("INBOX")
-        assert ask(client, "MOVE", "1:2", "Archive")[0] == "OK"
+        assert client.ask("MOVE", "1:2", "Archive")[0] == "OK"
         client.store("1", "+FLAGS", "\\Deleted")
         assert f"DELETED-STORAGE {size}".encode() in client.status("INBOX", "(DELETED-STORAGE)")[1][0]
         client.expunge()
@@ -143,3 +132,31 @@ async def test_a_folder_is_made_for_its_use(world: World) -> None:
         with pytest.raises(Refused) as refusal:
             await mailbox.create_folder("Autre", use)
         assert refusal.value.reason is Reason.BAD_SPECIAL_USE
+
+
+async def test_a_url_opens_one_part_to_another_and_the_trail_says_who(world: World, imap: Access) -> None:
+    mailbox = await world.mailbox(PHARMACY)
+    await mailbox.append(1, message("secret"))
+    rump = f"imap://{PHARMACY.replace('@', '%40')}@msg.exemple.fr/INBOX/;UID=1/;SECTION=TEXT;URLAUTH=authuser"
+
+    def run() -> None:
+        client = imap.client(PHARMACY)
+        status, told = client.ask("GENURLAUTH", f'"{rump}"', "INTERNAL")
+        assert status == "OK"
+        url = told.split(b'"')[1].decode()
+        client.logout()
+        client = imap.client(DOCTOR)
+        assert b"secret" in client.ask("URLFETCH", f'"{url}"')[1]
+        assert b"NIL" in client.ask("URLFETCH", f'"{url[:-1]}{"0" if url[-1] != "0" else "1"}"')[1]
+        client.logout()
+        client = imap.client(PHARMACY)
+        assert client.ask("RESETKEY")[0] == "OK"
+        client.logout()
+        client = imap.client(DOCTOR)
+        assert b"NIL" in client.ask("URLFETCH", f'"{url}"')[1]
+        client.logout()
+
+    await in_thread(run)
+    read = "SELECT count(*) FROM audit WHERE kind = 'content-read' AND owner_id = $1"
+    assert await world.admin.fetchval(read, world.owners[PHARMACY]) == 1
+    assert await world.admin.fetchval(read, world.owners[DOCTOR]) == 0

@@ -13,9 +13,19 @@ CREATE TABLE annotation (
     CONSTRAINT annotation_folder FOREIGN KEY (owner_id, folder_id) REFERENCES folder ON DELETE CASCADE
 );
 
+-- What the tokens of a folder's URLs are made with (RFC 4467); sealed under the mailbox's key.
+CREATE TABLE url_key (
+    owner_id  bigint NOT NULL,
+    folder_id integer NOT NULL,
+    sealed    bytea NOT NULL,
+    PRIMARY KEY (owner_id, folder_id),
+    CONSTRAINT url_key_folder FOREIGN KEY (owner_id, folder_id) REFERENCES folder ON DELETE CASCADE
+);
+
 -- The keywords that a message gets when it is delivered (server/mailbox/marks.py), joined: they hold no space.
 ALTER TABLE outgoing ADD COLUMN keywords text NOT NULL DEFAULT '';
 
 GRANT SELECT, INSERT, UPDATE (sealed), DELETE ON annotation TO caducee_imap;
-GRANT SELECT ON annotation TO caducee_jobs;
+GRANT SELECT, INSERT, DELETE ON url_key TO caducee_imap;
+GRANT SELECT ON annotation, url_key TO caducee_jobs;
 GRANT INSERT, UPDATE (rights, until, granted_at, proof), DELETE ON delegation TO caducee_imap;

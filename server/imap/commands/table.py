@@ -23,6 +23,7 @@ from server.imap.commands import (
     selected,
     sort,
     unauthenticate,
+    urlauth,
 )
 from server.imap.commands import any as anywhere
 from server.imap.grammar.notify import parse_notify
@@ -64,6 +65,9 @@ _ROWS = (
     Verb("SETACL", SIGNED_IN, acl.parse_set, acl.set_acl),
     Verb("DELETEACL", SIGNED_IN, acl.parse_person, acl.delete_acl),
     Verb("ESEARCH", SIGNED_IN, multisearch.parse_multisearch, multisearch.multisearch),
+    Verb("GENURLAUTH", SIGNED_IN, urlauth.parse_generate, urlauth.generate),
+    Verb("RESETKEY", SIGNED_IN, urlauth.parse_reset, urlauth.reset, changes=True),
+    Verb("URLFETCH", SIGNED_IN, urlauth.parse_fetch, urlauth.fetch),
     Verb("IDLE", SIGNED_IN, bare, auth.idle, refresh=True),
     Verb("NOTIFY", SIGNED_IN, parse_notify, notify.notify, refresh=True),
     # §6.4, selected

@@ -16,7 +16,7 @@ from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mail.gist import gist
-from server.mailbox import annotation
+from server.mailbox import annotation, url_keys
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import PARTS, WORDS
 from server.mailbox.check import queries
@@ -124,6 +124,8 @@ async def _opened(
                 yield problem
             async for problem in _annotations(connection, key):
                 yield problem
+            async for problem in _url_keys(connection, key):
+                yield problem
             async for problem in _contents(connection, key, edge, sample):
                 yield problem
             async for problem in _blocks(connection, key, edge, sample):
@@ -154,6 +156,14 @@ async def _annotations(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIt
         except CryptoError:
             where = f"folder {row['folder_id'] or 'none'}, reader {row['reader_id'] or 'all'}"
             yield Problem("an annotation opens and has its token", key.owner_id, where)
+
+
+async def _url_keys(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
+    for row in await connection.fetch(queries.URL_KEYS, key.owner_id):
+        try:
+            url_keys.opened(key, row["folder_id"], row["sealed"])
+        except CryptoError:
+            yield Problem("the key of a folder's URLs opens", key.owner_id, f"folder {row['folder_id']}")
 
 
 async def _contents(

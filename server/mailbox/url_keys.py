@@ -1,0 +1,31 @@
+"""Keys of folders, by which a URL proves that the mailbox's holder made it (RFC 4467): one each, until it is reset."""
+
+from __future__ import annotations
+
+import os
+
+import asyncpg
+
+from server.mailbox import queries
+from server.mailbox.keys import OwnerKey
+
+_BYTES = 32
+
+
+async def known(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> bytes | None:
+    """The folder's key, None where it has none. Raises IntegrityError."""
+    sealed = await connection.fetchval(queries.URL_KEY, key.owner_id, folder_id)
+    return None if sealed is None else opened(key, folder_id, sealed)
+
+
+async def made(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> bytes:
+    """The folder's key, made now where it has none."""
+    sealed = key.wrap_own("url key", str(folder_id).encode(), os.urandom(_BYTES))
+    await connection.execute(queries.ADD_URL_KEY, key.owner_id, folder_id, sealed)
+    stored = await connection.fetchval(queries.URL_KEY, key.owner_id, folder_id)
+    return opened(key, folder_id, stored)
+
+
+def opened(key: OwnerKey, folder_id: int, sealed: bytes) -> bytes:
+    """Raises IntegrityError."""
+    return key.unwrap_own("url key", str(folder_id).encode(), sealed)
