@@ -1,4 +1,4 @@
-"""What a row of the command table is, and the typed commands without arguments."""
+"""What a row of the command table is, and the typed commands that are only their name, or name only a mailbox."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ class Bare:
 
 def bare(cursor: Cursor) -> Bare:
     return Bare()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A command on one mailbox."""
+
+    mailbox: bytes
+
+
+def named(cursor: Cursor) -> Named:
+    cursor.sp()
+    return Named(cursor.astring("a mailbox name"))
 
 
 @dataclass(frozen=True, slots=True)

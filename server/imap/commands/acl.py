@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from server.base.errors import Reason, Refused
 from server.identity.model import Rights
-from server.imap.commands.folders import Named
+from server.imap.command import Named
 from server.imap.grammar import write
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.responses import Declined, Done

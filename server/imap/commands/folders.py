@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.imap.command import Named
+from server.imap.commands.listing import tell_place
 from server.imap.grammar import names
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.object_ids import mailbox_id
 from server.imap.responses import Declined, Done
 from server.imap.session import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    mailbox: bytes
-
-
-def parse_named(cursor: Cursor) -> Named:
-    cursor.sp()
-    return Named(cursor.astring("a mailbox name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +46,9 @@ async def create(session: Session, command: Create) -> Done:
     if len(command.uses) > 1:
         raise Declined(b"USEATTR", "A folder has one special use at most")
     folder = await session.mailbox.create_folder(names.creatable(name), *(f"\\{use}" for use in command.uses))
+    if session.rev2 and command.mailbox.removesuffix(b"/") != session.encoded_name(folder.name):
+        # RFC 9051 §6.3.4: kept under its normalised name, and the client is told.
+        tell_place(session, await session.mailbox.folders(), folder, command.mailbox)
     return Done("CREATE completed", mailbox_id(folder.folder_id))
 
 

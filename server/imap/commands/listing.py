@@ -246,7 +246,9 @@ def tell_place(
 ) -> None:
     """A folder of `folders` as LIST tells it, with the name the client knows where it differs (RFC 9051 §6.3.9.7)."""
     plain = List(b"", (), returns=frozenset({"SUBSCRIBED"} if subscribed else ()))
-    entry = next(entry for entry in _tree(folders, [], []) if entry.name == folder.name)
+    entry = next((entry for entry in _tree(folders, [], []) if entry.name == folder.name), None)
+    if entry is None:
+        return  # it went between two questions; what follows tells
     place = _place(session, entry, plain)
     if asked is not None and asked != session.encoded_name(folder.name):
         place += b' ("OLDNAME" (%s))' % write.quoted(asked)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from server.base.errors import Reason, Refused
 from server.base.limits import FOLDERS_PER_OWNER, KIB, METADATA_BYTES
-from server.imap.commands.folders import Named
+from server.imap.command import Named
 from server.imap.grammar.cursor import Cursor
 from server.imap.responses import Declined, Done
 from server.imap.session import Session

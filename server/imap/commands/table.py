@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare
+from server.imap.command import ANY, NOT_AUTHENTICATED, SELECTED, SIGNED_IN, Verb, bare, named
 from server.imap.commands import (
     acl,
     append,
@@ -45,22 +45,22 @@ _ROWS = (
     Verb("SELECT", SIGNED_IN, select.parse_select, select.select),
     Verb("EXAMINE", SIGNED_IN, select.parse_select, select.examine),
     Verb("CREATE", SIGNED_IN, folders.parse_create, folders.create, changes=True),
-    Verb("DELETE", SIGNED_IN, folders.parse_named, folders.delete, changes=True),
+    Verb("DELETE", SIGNED_IN, named, folders.delete, changes=True),
     Verb("RENAME", SIGNED_IN, folders.parse_rename, folders.rename, changes=True),
-    Verb("SUBSCRIBE", SIGNED_IN, folders.parse_named, folders.subscribe, changes=True),
-    Verb("UNSUBSCRIBE", SIGNED_IN, folders.parse_named, folders.unsubscribe, changes=True),
+    Verb("SUBSCRIBE", SIGNED_IN, named, folders.subscribe, changes=True),
+    Verb("UNSUBSCRIBE", SIGNED_IN, named, folders.unsubscribe, changes=True),
     Verb("LIST", SIGNED_IN, listing.parse_list, listing.list_),
     Verb("LSUB", SIGNED_IN, listing.parse_lsub, listing.lsub),
     Verb("NAMESPACE", SIGNED_IN, bare, auth.namespace),
     Verb("STATUS", SIGNED_IN, auth.parse_status, auth.status),
     Verb("APPEND", SIGNED_IN, append.parse_append, append.append, big=True, changes=True),
     Verb("GETQUOTA", SIGNED_IN, quota.parse_root, quota.get_quota),
-    Verb("GETQUOTAROOT", SIGNED_IN, folders.parse_named, quota.get_quota_root),
+    Verb("GETQUOTAROOT", SIGNED_IN, named, quota.get_quota_root),
     Verb("SETQUOTA", SIGNED_IN, quota.parse_set, quota.set_quota),
     Verb("GETMETADATA", SIGNED_IN, metadata.parse_get, metadata.get_metadata),
     Verb("SETMETADATA", SIGNED_IN, metadata.parse_set, metadata.set_metadata),
-    Verb("MYRIGHTS", SIGNED_IN, folders.parse_named, acl.my_rights),
-    Verb("GETACL", SIGNED_IN, folders.parse_named, acl.get_acl),
+    Verb("MYRIGHTS", SIGNED_IN, named, acl.my_rights),
+    Verb("GETACL", SIGNED_IN, named, acl.get_acl),
     Verb("LISTRIGHTS", SIGNED_IN, acl.parse_person, acl.list_rights),
     Verb("SETACL", SIGNED_IN, acl.parse_set, acl.set_acl),
     Verb("DELETEACL", SIGNED_IN, acl.parse_person, acl.delete_acl),
