@@ -181,6 +181,7 @@ class MemoryMailbox:
                 raise Refused(Reason.LIMIT_REACHED, "There are too many.")
             else:
                 kept[name] = value
+        self._told(LIST_ID)
 
     async def url_key(self, folder_id: int, make: bool = False) -> bytes | None:
         if make:

@@ -362,8 +362,8 @@ class Dialogue:
         self.session.uploads.clear()
 
 
-# Commands that change the list of mailboxes.
-_OF_THE_LIST = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE"})
+# Commands that change the list of mailboxes, or what is written of one.
+_OF_THE_LIST = frozenset({"CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "SETMETADATA"})
 _WHEN = {
     State.NOT_AUTHENTICATED: "sign in first",
     State.AUTHENTICATED: "only before sign-in, or with a mailbox selected",

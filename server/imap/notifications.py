@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from server.base.limits import IMAP_NOTIFY_FOLDERS
 from server.imap.commands.auth import write_status
 from server.imap.commands.listing import tell_place
-from server.imap.grammar import names
-from server.imap.grammar.notify import SELECTED, Group, Where
+from server.imap.commands.metadata import reader
+from server.imap.grammar import names, write
+from server.imap.grammar.notify import METADATA_EVENTS, SELECTED, Group, Where
 from server.imap.responses import Declined
 from server.mailbox.model import INBOX_ID, LIST_ID, Folder, FolderState
 
 if TYPE_CHECKING:
     from server.imap.session import Session
+    from server.mailbox.annotation import Annotations
 
 _ITEMS = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
 
@@ -34,6 +36,7 @@ class Notifications:
         self._states: dict[int, FolderState] = {}  # as the client knows them
         self._watched: dict[int, Callable[[], None]] = {}
         self._changed: set[int] = set()
+        self._annotations: Annotations = {}  # as the client knows them, where it asked for their events
         self._own: set[str] = set()  # names that this session itself just changed
 
     @property
@@ -49,6 +52,7 @@ class Notifications:
         if not self._follow():
             raise Declined(b"NOTIFICATIONOVERFLOW", "Too many mailboxes to watch")
         self._states = await self._session.mailbox.states(self._messages_of())
+        self._annotations = await self._read_annotations()
         if status:
             for folder_id in self._messages_of():
                 self._tell_status(folder_id)
@@ -61,7 +65,7 @@ class Notifications:
         self._changed.clear()
 
     def own_change(self, *changed: str) -> None:
-        """RFC 5465 §5: the client knows what it did itself to the list of mailboxes."""
+        """RFC 5465 §5: the client knows what it did itself to the list of mailboxes, or wrote of one."""
         self._own.update(changed)
         self._changed.add(LIST_ID)
 
@@ -153,14 +157,37 @@ class Notifications:
             if news and not _is_own(folder.name, own):
                 asked = session.encoded_name(old.name) if old is not None and renamed else None
                 tell_place(session, folders, folder, asked, subscribed=subscription)
-        known = set(self._messages_of())
+        await self._tell_annotations(own)
         if not self._follow():
             session.notifications = None
             session.ok("Too many mailboxes to watch", b"NOTIFICATIONOVERFLOW")
             return
-        fresh = [folder_id for folder_id in known if folder_id not in self._states]
+        fresh = [folder_id for folder_id in self._messages_of() if folder_id not in self._states]
         if fresh:
             self._states |= await session.mailbox.states(fresh)
+
+    async def _read_annotations(self) -> Annotations:
+        if all(group.events.isdisjoint(METADATA_EVENTS) for group, _ in self._groups):
+            return {}
+        return await self._session.mailbox.annotations(reader(self._session))
+
+    async def _tell_annotations(self, own: set[str]) -> None:
+        """RFC 5465 §5.6, §5.7: which entries changed, without their values (RFC 5464 §4.4.2)."""
+        session, before = self._session, self._annotations
+        now = self._annotations = await self._read_annotations()
+        for folder_id in sorted(before.keys() | now.keys(), key=lambda number: number or LIST_ID):
+            old, new = before.get(folder_id, {}), now.get(folder_id, {})
+            changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            folder = None if folder_id is None else self._folders.get(folder_id)
+            if folder_id is None:
+                place, asked = "", any("SERVERMETADATACHANGE" in group.events for group, _ in self._groups)
+            elif folder is not None:
+                place, asked = folder.name, self._asks("MAILBOXMETADATACHANGE", folder)
+            else:
+                continue  # it went with its folder
+            if changed and asked and not _is_own(place, own):
+                entries = b" ".join(write.astring(name.encode()) for name in changed)
+                session.line(b"METADATA %s %s" % (session.written_name(place) if place else b'""', entries))
 
     def _asks(self, event: str, folder: Folder) -> bool:
         group = self._group_of(folder)

@@ -169,7 +169,7 @@ class Created:
 
 # The folders of a new mailbox: (name, special use). RFC 6154 names the uses; INBOX is always folder 1 of its owner.
 INBOX_ID = 1
-LIST_ID = 0  # no folder: in the change feed, the owner's list of folders
+LIST_ID = 0  # no folder: in the change feed, the owner's list of folders and what is written of them
 NEW_FOLDERS: tuple[tuple[str, str], ...] = (
     ("INBOX", "\\Inbox"),
     ("Sent", "\\Sent"),

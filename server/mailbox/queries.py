@@ -454,11 +454,13 @@ DELETE FROM view_block b
 # The feed ------------------------------------------------------------------------------------------------------------
 
 NOTIFY = "SELECT pg_notify($1, $2)"
-# Of the list of folders itself (folder 0) it is not a modseq but a sum over its rows that any change of one changes.
+# Of the list of folders itself (folder 0) it is not a modseq but a sum over its rows, and over what is written of them,
+# that any change of one changes.
 WATCHED = """
 SELECT w.owner_id, w.folder_id,
-       CASE WHEN w.folder_id = 0 THEN (SELECT sum(f.folder_id + f.xmin::text::bigint * 1000)::bigint
-                                         FROM folder f WHERE f.owner_id = w.owner_id)
+       CASE WHEN w.folder_id = 0 THEN (SELECT sum(number + xmin::text::bigint * 1000)::bigint FROM (
+                                       SELECT folder_id AS number, xmin FROM folder WHERE owner_id = w.owner_id
+                                       UNION ALL SELECT 1, xmin FROM annotation WHERE owner_id = w.owner_id) AS row)
             ELSE s.highestmodseq END
   FROM unnest($1::bigint[], $2::int[]) AS w(owner_id, folder_id) LEFT JOIN folder_state s USING (owner_id, folder_id)
 """

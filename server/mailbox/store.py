@@ -203,6 +203,7 @@ class Mailbox:
         """Sets or removes entries, all or none. Raises Refused: LIMIT_REACHED, MAILBOX_FULL, NO_SUCH_FOLDER."""
         async with connection(self._pool) as acquired:
             await annotation.change(acquired, self._key, folder_id, reader_id, entries)
+        self._changed(LIST_ID)
 
     async def url_key(self, folder_id: int, make: bool = False) -> bytes | None:
         """The key of a folder's URLs (RFC 4467); None where it has none, and none is to be made."""

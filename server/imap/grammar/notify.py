@@ -29,9 +29,10 @@ EVENTS = {
     "FLAGCHANGE": b"FlagChange",
     "MAILBOXNAME": b"MailboxName",
     "SUBSCRIPTIONCHANGE": b"SubscriptionChange",
+    "MAILBOXMETADATACHANGE": b"MailboxMetadataChange",
+    "SERVERMETADATACHANGE": b"ServerMetadataChange",
 }
-# Events that RFC 5465 §5 knows and nobody here makes.
-_OTHERS = frozenset({"ANNOTATIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE"})
+METADATA_EVENTS = frozenset({"MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _group(cursor: Cursor, unknown: set[str]) -> Group:
             if event == "MESSAGENEW" and cursor.take(b" ("):
                 cursor.at -= 1
                 fetch = fetch_attributes(cursor)
-            if event in _OTHERS or event not in EVENTS:
+            if event not in EVENTS:
                 unknown.add(event)
             if not cursor.take(b" "):
                 break
@@ -141,7 +142,7 @@ def _check(group: Group) -> None:
         raise BadSyntax("FlagChange needs MessageNew and MessageExpunge")
     if group.where in SELECTED:
         # RFC 5465 §6.1
-        if events & (EVENTS.keys() | _OTHERS) - _MESSAGE_EVENTS - {"ANNOTATIONCHANGE"}:
+        if events & EVENTS.keys() - _MESSAGE_EVENTS:
             raise BadSyntax("Only events of messages can be told of what is selected")
     elif group.fetch:
         # RFC 5465 §8
