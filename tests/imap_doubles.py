@@ -160,6 +160,11 @@ class MemoryMailbox:
         self._told(LIST_ID)
         return made
 
+    async def check_room(self) -> None:
+        usage = await self.usage()
+        if usage.used > usage.room:
+            raise Refused(Reason.MAILBOX_FULL, "This mailbox is full.")
+
     async def usage(self) -> Usage:
         written = sum(len(value) for entries in self.written.values() for value in entries.values())
         used = sum(row.size for kept in self.kept.values() for row in kept.rows.values())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from server.identity.model import Principal
     from server.identity.sasl import Given
     from server.imap.notifications import Notifications
+    from server.mailbox.incoming import Incoming
     from server.mailbox.store import Mailbox
 
 
@@ -100,7 +101,7 @@ class Session:
         self.compressed = False  # RFC 4978; the dialogue follows it when the answer is written
         self.tag = b""  # of the command being run
         self._told_at = services.now()  # when the client last heard of that command
-        self.uploads = Uploads(lambda: self.mailbox.incoming())  # messages that come as literals of the next command
+        self.uploads = Uploads(self._incoming)  # messages that come as literals of the next command
         self.wake: Callable[[], None] | None = None  # set by the edge: called when an idling session has news
         self.notifications: Notifications | None = None  # what it is told by itself (RFC 5465)
         self.arrived: list[int] = []  # uids that were counted, and are still to be told as NOTIFY asked
@@ -155,6 +156,12 @@ class Session:
         if self.sight.read_only:
             raise Refused(Reason.NOT_ALLOWED, "The mailbox is open for reading only")
         return self.sight
+
+    async def _incoming(self) -> Incoming:
+        """Raises Refused: NOT_ALLOWED, MAILBOX_FULL."""
+        self.require_change()
+        await self.mailbox.check_room()
+        return self.mailbox.incoming()
 
     # --- transitions ------------------------------------------------------------------------------------------
     async def sign_in(self, given: Given) -> None:

@@ -14,7 +14,9 @@ import asyncpg
 
 from crypto.edge import Salts
 from crypto.smime.anchors import TrustAnchors
-from server.base.limits import MIME_HEADER_BYTES
+from server.base import clock
+from server.base.errors import Reason, TryLater
+from server.base.limits import LARGE_MESSAGE_SECONDS, MIME_HEADER_BYTES
 from server.mailbox import marks
 from server.mailbox.content import LARGE_BODY, LargeBody, Prepared, prepare
 from server.mailbox.understand import Understanding, understand
@@ -34,6 +36,7 @@ class Incoming:
         self._understanding = Understanding()
         self._header = b""  # of a large one
         self._large: LargeBody | None = None
+        self._until = clock.monotonic() + LARGE_MESSAGE_SECONDS
         self.size = 0
         self.keywords: tuple[str, ...] = ()  # what the server says of it, once it is whole
 
@@ -43,6 +46,9 @@ class Incoming:
         for start in range(0, len(data), _STEP):
             step = bytes(data[start : start + _STEP])
             if self._large is not None:
+                # Longer than its pieces wait to be collected no message may take.
+                if clock.monotonic() > self._until:
+                    raise TryLater(Reason.BUSY, "This message took too long to come.")
                 self._understanding.feed(step)
                 await self._large.add(step)
                 continue

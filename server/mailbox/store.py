@@ -194,6 +194,11 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await terms.usage(acquired, self.owner_id, self._store.quota_bytes)
 
+    async def check_room(self) -> None:
+        """Raises Refused(MAILBOX_FULL) where the mailbox holds more than it may already."""
+        async with connection(self._pool) as acquired:
+            await terms.check_room(acquired, self.owner_id, self._store.quota_bytes)
+
     async def annotations(self, reader_id: int) -> annotation.Annotations:
         """What is written of the mailbox and its folders, as this reader (a mailbox's number) sees it."""
         async with connection(self._pool) as acquired:

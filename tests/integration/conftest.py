@@ -12,6 +12,7 @@ from crypto.keyring import Keyring
 from crypto.pki.issue import new_root
 from crypto.smime.anchors import TrustAnchors
 from tests import store_world
+from tests.imap_edge import Access, access
 from tests.smtp_edge import Post, make_pki, post
 
 
@@ -44,4 +45,11 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def submission(world: store_world.World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
     """Submission on loopback before the store."""
     async with post(world, pki, anchors) as running:
+        yield running
+
+
+@pytest.fixture
+async def imap(world: store_world.World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
+    """IMAP on loopback before the store."""
+    async with access(world, pki, anchors) as running:
         yield running

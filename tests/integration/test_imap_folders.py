@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crypto.smime.anchors import TrustAnchors
 from server.base.errors import Reason, Refused
 from server.base.limits import METADATA_BYTES, METADATA_ENTRIES, METADATA_VALUE
 from server.identity.model import Rights
 from server.mailbox.check import check
-from tests.imap_edge import Access, access
+from tests.imap_edge import Access
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
-
-
-@pytest.fixture
-async def imap(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
-    async with access(world, pki, anchors) as running:
-        yield running
 
 
 async def test_annotations_are_sealed_and_private_ones_their_readers(world: World) -> None:

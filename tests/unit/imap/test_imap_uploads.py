@@ -8,6 +8,7 @@ from server.base.errors import Reason, TryLater
 from server.imap import dialogue
 from tests.imap_doubles import Backend, MemoryIncoming, Wire, signed_in
 
+READER = b"dXNlcj1lcXVpcGVAbXNnLmV4ZW1wbGUuZnIBYXV0aD1CZWFyZXIgZ29vZAEB"  # who may read a shared mailbox and no more
 TEXT = b"Subject: un\r\n\r\n" + b"bonjour\r\n" * 20
 
 
@@ -48,6 +49,21 @@ async def test_what_goes_wrong_on_the_way_is_told_at_its_end(monkeypatch: pytest
     assert not backend.mailbox.contents
     assert b"a OK" in await append(wire, TEXT)
     assert backend.services.budget.free == 500_000
+
+
+async def test_nothing_is_stored_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(self: MemoryIncoming, data: bytes) -> None:
+        raise AssertionError
+
+    backend = Backend()
+    wire = await signed_in(backend)
+    monkeypatch.setattr(MemoryIncoming, "add", never)
+    backend.mailbox.room = -1
+    assert (await append(wire, TEXT)).startswith(b"a NO [OVERQUOTA] ")
+    backend.mailbox.room = 1
+    delegate = Wire(backend)
+    assert b"a OK" in await delegate.ask(b"a AUTHENTICATE XOAUTH2 " + READER)
+    assert (await append(delegate, TEXT)).startswith(b"a NO [NOPERM] ")
 
 
 async def test_a_large_text_is_joined_to_what_stands_before_it() -> None:
