@@ -17,7 +17,7 @@ from server.app import Context, Sockets, bind
 from server.base.settings import MailEdge, Trust
 from server.identity.accounts import Accounts
 from server.imap.edge import ImapEdge, serve
-from tests.store_world import World
+from tests.store_world import PHARMACY, World, message
 
 NAME = "msg.exemple.fr"  # of the certificate
 
@@ -68,6 +68,12 @@ class Access:
         client = Client(self.port, self.tls())
         client.login(address, self.password(address))
         return client
+
+
+async def deliver(world: World, *texts: str) -> None:
+    """One message after the other to the pharmacy, numbered from 1."""
+    for number, text in enumerate(texts, 1):
+        await world.acceptor.accept(await world.envelope(PHARMACY), message(text, number))
 
 
 @asynccontextmanager

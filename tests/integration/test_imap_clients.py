@@ -10,31 +10,18 @@ import socket
 import ssl
 import subprocess
 import zlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aioimaplib
 import pytest
 
-from crypto.smime.anchors import TrustAnchors
 from server.base import clock
 from server.imap import connection
-from tests.imap_edge import NAME, Access, Client, access
+from tests.imap_edge import NAME, Access, Client, deliver
 from tests.programs import need
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
-
-
-@pytest.fixture
-async def imap(world: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
-    async with access(world, pki, anchors) as running:
-        yield running
-
-
-async def deliver(world: World, *texts: str) -> None:
-    for number, text in enumerate(texts, 1):
-        await world.acceptor.accept(await world.envelope(PHARMACY), message(text, number))
 
 
 async def test_imaplib_does_the_rounds_of_practice_software(world: World, imap: Access) -> None:
@@ -134,7 +121,7 @@ async def test_curl_lists_fetches_searches_and_uploads(world: World, imap: Acces
 
 async def test_mbsync_syncs_both_ways_to_the_byte(world: World, imap: Access, tmp_path: Path) -> None:
     mbsync = need("mbsync")
-    await deliver(world, "un", "deux", "accents é à ü")
+    await deliver(world, "un", "deux", "accents é à ü", "quatre")
     store, maildir = tmp_path / "state", tmp_path / "mail"
     store.mkdir()
     maildir.mkdir()
@@ -180,8 +167,8 @@ CopyArrivalDate yes
     assert sorted(plain(path) for path in files("INBOX").values()) == sorted(
         text.replace(b"\r\n", b"\n") for text in await world.texts(PHARMACY)
     )
-    # A new message here, one read there, one thrown away here.
-    chosen = sorted(files("INBOX").values())
+    # Here a new message, one read, one thrown away; there all flagged, one deleted.
+    chosen = sorted(files("INBOX").values(), key=lambda path: path.name.partition(",U=")[2])
     chosen[0].rename(maildir / "INBOX" / "cur" / (chosen[0].name.partition(":")[0] + ":2,S"))
     chosen[1].unlink()
     (maildir / "Archive" / "new" / "1.local.host").write_bytes(message("du poste", 9).replace(b"\r\n", b"\n"))
@@ -217,6 +204,8 @@ def mark(imap: Access) -> None:
     client = imap.client(PHARMACY)
     client.select("INBOX")
     client.store("1:*", "+FLAGS.SILENT", "(\\Flagged)")
+    client.store("4", "+FLAGS.SILENT", "(\\Deleted)")
+    client.expunge()
     client.logout()
 
 
