@@ -91,7 +91,9 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         way=pool.access(settings, role),
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(settings.ring_directory) if role in READERS else None,
-        anchors=TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors]),
+        anchors=TrustAnchors.load(
+            [settings.path(anchor) for anchor in settings.trust.anchors], settings.trust.signer_policies
+        ),
         timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors),
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         sockets=bind(settings, role),

@@ -28,18 +28,26 @@ ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
 class TrustAnchors:
     """The roots that are trusted. One object a process."""
 
-    def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
+    def __init__(self, certificates: Iterable[x509.Certificate], policies: Iterable[str] = ()) -> None:
+        """`policies`: OIDs of which a signer's certificate must be of one; of any where there are none."""
+        self._policies = frozenset(policies)
+        if self._policies:
+            # Now: a process that is sealed later reads no file more.
+            from crypto.pki.policies import holds
+
+            self._is_of = holds
         self.certificates = tuple(certificates)
         if not self.certificates:
             raise CryptoError("no trust anchor: at least one root certificate is needed")
         self._store = Store(list(self.certificates))
         self.revocations = Revocations()  # what is known; who follows the trust space teaches it
         self.open_paths: dict[x509.Certificate, tuple[x509.Certificate, ...]] = {}  # who tells of one takes it out
+        self._of_policy: dict[tuple[x509.Certificate, ...], bool] = {}
         self._noted: dict[x509.Certificate, date] = {}
         self._found: OrderedDict[bytes, Found] = OrderedDict()
 
     @classmethod
-    def load(cls, paths: Iterable[Path]) -> TrustAnchors:
+    def load(cls, paths: Iterable[Path], policies: Iterable[str] = ()) -> TrustAnchors:
         """Read PEM files, each with one certificate or more. Raises `CryptoError` that names the file."""
         certificates: list[x509.Certificate] = []
         for path in paths:
@@ -48,7 +56,7 @@ class TrustAnchors:
                     certificates += x509.load_pem_x509_certificates(file.read(ANCHOR_FILE_BYTES))
             except (OSError, ValueError) as error:
                 raise CryptoError(f"{path}: no certificates can be read from it ({type(error).__name__})") from None
-        return cls(certificates)
+        return cls(certificates, policies)
 
     def trusts(self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime) -> bool:
         """Whether `leaf` leads to an anchor at `now`, with `others` (DER) as possible intermediates."""
@@ -70,6 +78,16 @@ class TrustAnchors:
                 self._found.popitem(last=False)
         self._found.move_to_end(key)
         return found.path
+
+    def is_of_policy(self, path: tuple[x509.Certificate, ...], moment: datetime) -> bool:
+        """Whether a path that was found is of the policies asked for. (Time is judged with the path itself.)"""
+        if not self._policies:
+            return True
+        if path not in self._of_policy:
+            if len(self._of_policy) >= CACHED_PATHS:
+                self._of_policy.clear()
+            self._of_policy[path] = self._is_of(path, self._policies, moment)
+        return self._of_policy[path]
 
     def note_open(self, path: tuple[x509.Certificate, ...], now: datetime) -> None:
         """Nobody knows whether this path to an anchor is revoked: who fetches should ask. One signer a day stands for

@@ -50,6 +50,7 @@ class SubReason(StrEnum):
     NO_CERTIFICATE = "no-certificate"
     TWO_CERTIFICATES = "two-certificates"  # two that fit the signer
     UNTRUSTED = "untrusted"  # no path to our anchors
+    OTHER_POLICY = "other-policy"  # issued under none of the policies asked for
     EXPIRED = "expired"
     REVOKED = "revoked"
     NOT_YET_VALID = "not-yet-valid"

@@ -153,6 +153,8 @@ def _check_trust(
     # RFC 5280 §4.2.1.10: an authority that is held to some addresses is held to them in the old place too.
     if not path or (holder.address_in_subject and holder.addresses and any(map(_is_constrained, path[1:]))):
         raise unsettled(SubReason.UNTRUSTED)
+    if not anchors.is_of_policy(path, moment):
+        raise unsettled(SubReason.OTHER_POLICY)
     if now > holder.not_after:
         raise unsettled(SubReason.EXPIRED)
     if now < holder.not_before:

@@ -172,6 +172,9 @@ class Trust(Section):
         default=["pki/crl/root.crl"],
         description="revocation lists (http://…, https://… or a file) beside those that certificates name",
     )
+    signer_policies: list[str] = Field(
+        default=[], description="OIDs of certificate policies: signers of messages need one of them; any when empty"
+    )
     revocation: Literal["prefer", "require"] = Field(
         default="prefer",
         description="a certificate of which it cannot be known whether it is revoked: accepted with a doubt, or not",
@@ -189,6 +192,13 @@ class Trust(Section):
     def _are_urls(cls, value: list[str]) -> list[str]:
         if any("://" in one and not one.startswith(("http://", "https://")) for one in value):
             raise ValueError('each "http://…", "https://…" or the path of a file')
+        return value
+
+    @field_validator("signer_policies")
+    @classmethod
+    def _are_oids(cls, value: list[str]) -> list[str]:
+        if not all(re.fullmatch(r"[0-2](\.[0-9]{1,20}){1,30}", one) for one in value):
+            raise ValueError('each an object identifier, "1.2.250.1.213.1.1"')
         return value
 
     def model_post_init(self, context: Any) -> None:

@@ -56,7 +56,8 @@ def open_(
 
 
 def _anchors(settings: Settings) -> TrustAnchors:
-    return TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors])
+    trust = settings.trust
+    return TrustAnchors.load([settings.path(anchor) for anchor in trust.anchors], trust.signer_policies)
 
 
 def _read(file: Path) -> bytes:

@@ -44,6 +44,7 @@ SENTENCES = {
     SubReason.NO_CERTIFICATE: _CANNOT_TELL,
     SubReason.TWO_CERTIFICATES: _CANNOT_TELL,
     SubReason.UNTRUSTED: "Le certificat du signataire n’est pas d’une autorité reconnue ici.",
+    SubReason.OTHER_POLICY: "Le certificat du signataire n’est pas d’une catégorie acceptée ici.",
     SubReason.EXPIRED: "Le certificat du signataire avait expiré.",
     SubReason.REVOKED: "Le certificat du signataire a été révoqué : vérifiez auprès de lui avant de vous y fier.",
     SubReason.NOT_YET_VALID: "Le certificat du signataire n’était pas encore valable.",
