@@ -85,6 +85,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
     serve: Serve = getattr(importlib.import_module(module), name)
     keys = settings.keys_directory
     (settings.home / "run").mkdir(exist_ok=True, mode=0o700)
+    stampers = TrustAnchors.load(settings.timestamp_anchors)
     return Prepared(
         serve=serve,
         settings=settings,
@@ -92,9 +93,9 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(settings.ring_directory) if role in READERS else None,
         anchors=TrustAnchors.load(
-            [settings.path(anchor) for anchor in settings.trust.anchors], settings.trust.signer_policies
+            [settings.path(anchor) for anchor in settings.trust.anchors], settings.trust.signer_policies, stampers
         ),
-        timestamp_anchors=TrustAnchors.load(settings.timestamp_anchors),
+        timestamp_anchors=stampers,
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),

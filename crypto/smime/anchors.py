@@ -28,8 +28,15 @@ ANCHOR_FILE_BYTES = 16 * 1024 * 1024  # a bundle of all public roots is 0.3 MB
 class TrustAnchors:
     """The roots that are trusted. One object a process."""
 
-    def __init__(self, certificates: Iterable[x509.Certificate], policies: Iterable[str] = ()) -> None:
-        """`policies`: OIDs of which a signer's certificate must be of one; of any where there are none."""
+    def __init__(
+        self,
+        certificates: Iterable[x509.Certificate],
+        policies: Iterable[str] = (),
+        stampers: TrustAnchors | None = None,
+    ) -> None:
+        """`policies`: OIDs of which a signer's certificate must be of one; of any where there are none. `stampers`: the
+        anchors of time stamps, where they are others."""
+        self.stampers = stampers or self
         self._policies = frozenset(policies)
         if self._policies:
             # Now: a process that is sealed later reads no file more.
@@ -47,7 +54,9 @@ class TrustAnchors:
         self._found: OrderedDict[bytes, Found] = OrderedDict()
 
     @classmethod
-    def load(cls, paths: Iterable[Path], policies: Iterable[str] = ()) -> TrustAnchors:
+    def load(
+        cls, paths: Iterable[Path], policies: Iterable[str] = (), stampers: TrustAnchors | None = None
+    ) -> TrustAnchors:
         """Read PEM files, each with one certificate or more. Raises `CryptoError` that names the file."""
         certificates: list[x509.Certificate] = []
         for path in paths:
@@ -56,7 +65,7 @@ class TrustAnchors:
                     certificates += x509.load_pem_x509_certificates(file.read(ANCHOR_FILE_BYTES))
             except (OSError, ValueError) as error:
                 raise CryptoError(f"{path}: no certificates can be read from it ({type(error).__name__})") from None
-        return cls(certificates, policies)
+        return cls(certificates, policies, stampers)
 
     def trusts(self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime) -> bool:
         """Whether `leaf` leads to an anchor at `now`, with `others` (DER) as possible intermediates."""

@@ -1,6 +1,6 @@
 """A time stamp over a signature (RFC 3161, RFC 5126 §6.1.1): the proof that it was there at a moment.
 
-Its worth is that of its authority, so it leads to the same anchors as signers do. A token that proves nothing changes
+Its worth is that of its authority, which leads to an anchor as signers do. A token that proves nothing changes
 nothing: the signature is then judged at the moment of reading.
 """
 
@@ -47,7 +47,7 @@ def time_stamped(signer: SignerInfo, contents: Contents, anchors: TrustAnchors, 
     if not for_time_stamps(holder.x509) or not holder.not_before <= moment <= holder.not_after:
         return None
     others = [der for der in (*stamp.certificates, *contents.certificates) if der != holder.der]
-    path = anchors.path(holder.x509, holder.der, others, moment)
+    path = anchors.stampers.path(holder.x509, holder.der, others, moment)
     if not path or anchors.revocations.judge(path, now).status is Standing.REVOKED:
         return None
     return moment

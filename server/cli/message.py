@@ -57,7 +57,8 @@ def open_(
 
 def _anchors(settings: Settings) -> TrustAnchors:
     trust = settings.trust
-    return TrustAnchors.load([settings.path(anchor) for anchor in trust.anchors], trust.signer_policies)
+    stampers = TrustAnchors.load(settings.timestamp_anchors)
+    return TrustAnchors.load([settings.path(anchor) for anchor in trust.anchors], trust.signer_policies, stampers)
 
 
 def _read(file: Path) -> bytes:

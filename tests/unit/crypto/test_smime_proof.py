@@ -122,6 +122,14 @@ def test_a_time_stamp_is_older_than_the_revocation_or_not(tmp_path: Path, root: 
         assert judged(signature, anchors, NOW + 10 * DAY).reason is expected
 
 
+def test_time_stamps_have_anchors_of_their_own(tmp_path: Path, root: Issued, signer: Issued) -> None:
+    other = new_root(NOW - 365 * DAY)
+    stampers = TrustAnchors([root.certificate, other.certificate])
+    anchors = TrustAnchors([root.certificate], stampers=stampers)
+    signature = stamped(tmp_path, sign(ENTITY, signer, NOW), stamper(other))
+    assert judged(signature, anchors, NOW + 30 * DAY).reason is SubReason.VALID
+
+
 def test_time_stamps_that_prove_nothing(tmp_path: Path, root: Issued, signer: Issued) -> None:
     anchors, later, plain = TrustAnchors([root.certificate]), NOW + 30 * DAY, sign(ENTITY, signer, NOW)
     stranger = new_root(NOW - 365 * DAY)
