@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crypto.keyring import Keyring
     from crypto.queue_secret import QueueSecret
     from crypto.smime.anchors import TrustAnchors
+    from server.identity.hygiene import Own
 
 PORTS_VARIABLE: Final = "CADUCEE_PORTS"
 
@@ -54,6 +55,7 @@ class Context:
     anchors: TrustAnchors | None = None
     timestamp_anchors: TrustAnchors | None = None
     queue_secret: QueueSecret | None = None
+    own: Own = ()
 
     @property
     def listener(self) -> Edge:

@@ -16,6 +16,7 @@ from typing import Final
 from server.app import Context, Running, Sockets
 from server.base import clock
 from server.db.pool import trouble
+from server.identity.hygiene import LOOK_SECONDS, Hygiene
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.blocks.ahead import Ahead
 from server.mailbox.keys import FOLLOW_SECONDS, look
@@ -86,6 +87,7 @@ def tasks(context: Context) -> list[Task]:
     store = Store(pool, edge, keyring)
     signatures = Signatures(pool, anchors, stampers)
     trust = Follower(pool, context.settings.trust, anchors, context.log)  # what is revoked, for the verdicts
+    hygiene = Hygiene(pool, edge, trust, anchors, context.own)
     return [
         Task("trust", POLL_SECONDS, trust.look),
         Task("deliver", 1.0, LocalQueue(pool, edge, keyring, context.settings).deliver),
@@ -96,6 +98,7 @@ def tasks(context: Context) -> list[Task]:
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),
+        Task("certificates", LOOK_SECONDS, hygiene.look),
         Task("forget", 300.0, partial(trim, pool)),
         Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),

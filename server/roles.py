@@ -35,6 +35,7 @@ from server.base.seal import Allowed, Sealed, code, seal
 from server.base.settings import Edge, Settings, SettingsError, find_home, load
 from server.db import pool, queries
 from server.db.confinement import EmbeddedError
+from server.identity.hygiene import Own, own_certificates
 from server.trust import sources
 
 Serve = Callable[[Context, Sockets], Awaitable[Running]]
@@ -74,6 +75,7 @@ class Prepared:
     anchors: TrustAnchors | None
     timestamp_anchors: TrustAnchors | None
     queue_secret: QueueSecret | None
+    own: Own
 
 
 def prepare(settings: Settings, role: str, worker: int) -> Prepared:
@@ -97,6 +99,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         ),
         timestamp_anchors=stampers,
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
+        own=own_certificates(settings) if role == "jobs" else (),
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
     )
@@ -178,6 +181,7 @@ async def _start(
         anchors=prepared.anchors,
         timestamp_anchors=prepared.timestamp_anchors,
         queue_secret=prepared.queue_secret,
+        own=prepared.own,
     )
     indicators = Indicators(database) if prepared.edge is not None else None
     running = await prepared.serve(context, prepared.sockets)

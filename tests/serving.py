@@ -27,7 +27,7 @@ UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 
-def _ended(words: tuple[str, ...], home: Path, environment: dict[str, str] | None) -> subprocess.CompletedProcess[str]:
+def ended(*words: str, home: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*CADUCEE, *words],
         env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
@@ -39,14 +39,14 @@ def _ended(words: tuple[str, ...], home: Path, environment: dict[str, str] | Non
 
 def caducee(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
     """Run one command to its end; its standard output. Raises AssertionError with what it said when it failed."""
-    done = _ended(words, home, environment)
+    done = ended(*words, home=home, environment=environment)
     assert done.returncode == 0, f"caducee {' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def refused(*words: str, home: Path, environment: dict[str, str] | None = None) -> str:
     """What a command says when it ends with status 1, and no traceback."""
-    done = _ended(words, home, environment)
+    done = ended(*words, home=home, environment=environment)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

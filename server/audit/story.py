@@ -50,6 +50,7 @@ _OF_MAILBOX = (
     "app-password-revoked",
     "certificate-bound",
     "certificate-removed",
+    "certificate-troubled",
     "keys-changed",
 )
 

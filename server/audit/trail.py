@@ -295,6 +295,13 @@ class Audit:
         marks = Marks(party=octets_of(name))
         await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail, marks)
 
+    async def certificate_troubled(
+        self, connection: asyncpg.Connection, owner_id: int | None, trouble: str, name: str
+    ) -> None:
+        """A certificate will hurt, or does (crypto.pki.hygiene); `owner_id` the mailbox it belongs to."""
+        detail = {"trouble": trouble, "name": name}
+        await self._write(connection, TECHNICAL, "certificate-troubled", owner_id, "jobs", detail)
+
     async def keys_changed(
         self, connection: asyncpg.Connection, actor: str, what: str, owner_id: int | None = None, **facts: Any
     ) -> None:

@@ -19,6 +19,7 @@ CARRIED = Counter("caducee_carried_total", "Messages sent or received, by type o
 CONNECTIONS = Counter(
     "caducee_connections_total", "Sign-ins that succeeded, by type of mailbox", ["protocol", "mailbox"]
 )
+CERTIFICATES = Gauge("caducee_certificates_troubled", "Certificates found weak, shared, ending or revoked", ["trouble"])
 PEERS = Counter(
     "caducee_peers_total", "Connections with other operators, by what is known of their certificate", ["status"]
 )

@@ -17,19 +17,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crypto.errors import CryptoError
+from crypto.pki.hygiene import ENDS_SOON, Found, Trouble
+from crypto.smime.anchors import TrustAnchors
 from server.app import LISTENERS, bind
-from server.base import clock, health, landlock
+from server.base import clock, health, landlock, log
 from server.base.limits import ALARM_WINDOW_HOURS, MIB
 from server.base.settings import Edge, Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError
+from server.identity.hygiene import Hygiene, own_certificates
 from server.transport.alarms import Alarm, since
 from server.transport.unknown import BY_OPERATOR, BY_SENDER
 from server.transport.volume import RECEIVED, STRANGERS
+from server.trust.follow import Follower
 from server.trust.state import State, state
 
-EXPIRY_WARNING = timedelta(days=30)  # time enough to order a certificate
 STALE = timedelta(hours=24)  # référentiel: the white list is fetched at least daily
 LITTLE_SPACE = 2_048 * MIB
 NO_SPACE = 256 * MIB
@@ -127,7 +130,7 @@ def _certificate(role: str, certificate_file: Path, key_file: Path) -> Finding:
     left = certificate.not_valid_after_utc - clock.now()
     if left < timedelta(0):
         return Finding(Level.BAD, about, f"{certificate_file} has expired.", "Renew it.")
-    level = Level.WARNING if left < EXPIRY_WARNING else Level.GOOD
+    level = Level.WARNING if left < ENDS_SOON else Level.GOOD
     return Finding(level, about, f"{certificate_file.name} is valid for {left.days} more days.")
 
 
@@ -184,14 +187,43 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             version = admin.server_version()
             raised = await since(admin.connection, clock.now() - timedelta(hours=ALARM_WINDOW_HOURS))
             trusted = await state(admin.connection)
+            certificates = await certificates_found(admin, settings)
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
         yield Finding(Level.GOOD, "database", f"PostgreSQL {version} answers and its schema is up to date.")
         for finding in trust_findings(settings, trusted, clock.now()):
             yield finding
+        for finding in certificates:
+            yield finding
         for alarm in raised:
             yield _volume(alarm)
+
+
+async def certificates_found(admin: Admin, settings: Settings) -> list[Finding]:
+    """What is wrong with certificates of members, of mailboxes, and with our own being revoked."""
+    anchors = TrustAnchors.load([settings.path(anchor) for anchor in settings.trust.anchors])
+    known = settings.trust.model_copy(update={"white_list": ""})  # what is known of revocations
+    trust = Follower(admin.pool, known, anchors, log.configure("doctor", level="ERROR"))
+    hygiene = Hygiene(admin.pool, admin.edge, trust, anchors, own_certificates(settings))
+    return [_troubled(one) for one in await hygiene.find(admin.connection, clock.now())]
+
+
+_TROUBLES = {
+    Trouble.REVOKED: (Level.BAD, "is revoked", "Others refuse it: have it replaced."),
+    Trouble.SHARED_KEY: (Level.BAD, "has a key that others have too", "Each can act as the other: have new ones made."),
+    Trouble.WEAK_KEY: (Level.WARNING, "has a key that is too weak", "Have it replaced."),
+    Trouble.WEAK_SIGNATURE: (Level.WARNING, "is signed with a broken digest", "Have it replaced."),
+    Trouble.ENDED: (Level.WARNING, "has ended", "Have it renewed."),
+    Trouble.ENDS_SOON: (Level.WARNING, "ends soon", "Have it renewed."),
+}
+
+
+def _troubled(found: Found) -> Finding:
+    level, what, advice = _TROUBLES[found.trouble]
+    shared = f": {'; '.join(found.others)}" if found.others else ""
+    sentence = f"{found.held.holder} {what}{shared}, until {found.held.not_after:%Y-%m-%d}."
+    return Finding(level, "certificates", sentence, advice)
 
 
 def trust_findings(settings: Settings, trusted: State, now: datetime) -> Iterator[Finding]:

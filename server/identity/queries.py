@@ -48,6 +48,30 @@ REMOVE_CERTIFICATE = """
 DELETE FROM client_certificate WHERE owner_id = $1 AND certificate_id = $2 RETURNING subject
 """
 
+# Certificates that are looked after: those of operators, the latest seen; those that open mailboxes.
+PEERS = "SELECT path FROM peer_certificate ORDER BY seen_on DESC LIMIT $1"
+HELD_CERTIFICATES = """
+SELECT c.owner_id, c.key_hash, c.subject, c.not_after
+  FROM client_certificate c JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active'
+"""
+# What was found ($1-$4) at $5; gives what is new, or was told last before $6, as told now. A certificate of two
+# mailboxes is told once.
+KEEP_TROUBLES = """
+WITH found AS (
+    SELECT kind, name, min(owner_id) AS owner_id, min(until) AS until
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[]) AS f(kind, name, owner_id, until)
+     GROUP BY kind, name ORDER BY kind, name
+), kept AS (
+    INSERT INTO certificate_trouble AS t (kind, name, owner_id, until, found_at, told_at)
+    SELECT kind, name, owner_id, until, $5, $5 FROM found
+    ON CONFLICT (kind, name) DO UPDATE
+       SET found_at = $5, until = excluded.until, told_at = CASE WHEN t.told_at < $6 THEN $5 ELSE t.told_at END
+    RETURNING kind, name, owner_id, until, told_at
+)
+SELECT kind, name, owner_id, until FROM kept WHERE told_at = $5
+"""
+FORGET_TROUBLES = "DELETE FROM certificate_trouble WHERE found_at < $1"
+
 KIND = "SELECT kind FROM owner WHERE owner_id = $1"
 # The mailbox that a token of the development provider names.
 OWNER_OF = """

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 from server.base.settings import load
 from server.cli.admin import Admin
 from server.roles import TABLE
-from tests.serving import CADUCEE, DOMAIN, INS, PATIENT_DOMAIN, REPOSITORY, caducee, refused
+from tests.serving import DOMAIN, INS, PATIENT_DOMAIN, caducee, ended, refused
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +178,7 @@ def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:
 
 def subprocess_output(home: Path, environment: dict[str, str] | None = None) -> str:
     """What `doctor` prints when it finds something bad."""
-    done = subprocess.run(
-        [*CADUCEE, "doctor"],
-        env=os.environ | {"CADUCEE_HOME": str(home)} | (environment or {}),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
+    done = ended("doctor", home=home, environment=environment)
     assert done.returncode == 1
     return done.stdout
 
