@@ -78,7 +78,7 @@ class Keyring:
 
     @classmethod
     def create(cls, folder: Path) -> Keyring:
-        """Make a keyring in `folder` (0700, with the one above, if missing). Raises FileExistsError when one is there."""
+        """Make a keyring in `folder`, made 0700 with the one above. Raises FileExistsError when one is there."""
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         with _locked(folder):

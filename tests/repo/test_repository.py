@@ -168,6 +168,13 @@ def test_tests_of_the_faults_exist() -> None:
             assert re.search(rf"^(async )?def {function}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), one
 
 
+def test_each_claim_on_what_a_thief_gets_names_its_test() -> None:
+    section = (ROOT / "docs/security.md").read_text().partition("## What a thief gets")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| who has")]
+    assert len(rows) > 12
+    assert [row for row in rows if not re.search(r"`(?:unit|integration|durability)/[^`]+`", row)] == []
+
+
 def test_pages_name_only_files_that_exist() -> None:
     """Each `path` of a page that begins with a folder of ours, or ends as a source file: code moves, pages stay behind.
 
