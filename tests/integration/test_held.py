@@ -12,10 +12,13 @@ import pytest
 from crypto.pki import development
 from crypto.smime.sign import sign_detached
 from server.base import clock
+from tests.durability.processes import kind_of, memory, tree
 from tests.operators import HOSTS, Operators, arrived, free_port, operators
 from tests.serving import Served, caducee
 
 OCTETS = 60 * 1000 * 1000
+PASSING = ("submission", "sender", "relay")
+ROOM_KIB = 200 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,13 @@ def signed(sender: Served, recipient: str, subject: str, octets: int) -> bytes:
     return sign_detached(content, headers, signer, clock.now())
 
 
+def workers(served: Served) -> dict[str, int]:
+    """The most memory (KiB) that each worker which passes such a message on has had."""
+    assert served.process is not None
+    found = {pid: kind_of(command) for pid, command in tree(served.process.pid).items()}
+    return {f"{served.domain} {kind}": memory(pid, "VmHWM") for pid, kind in found.items() if kind in PASSING}
+
+
 def said(served: Served, role: str, event: str) -> list[dict[str, object]]:
     lines = (served.home / "log" / f"{role}.log").read_text().splitlines()
     return [line for line in map(json.loads, lines) if line.get("event") == event]
@@ -73,6 +83,8 @@ def test_60_mb_pass_whole(space: Operators, first: int, second: int) -> None:
         _, (size, *_) = client.fetch(numbers.decode(), "(RFC822.SIZE)")
         assert str(len(there)).encode() in size
     assert len(said(sender, "relay", "held_fetched")) == 1  # once for all its recipients
+    peaks = {role: peak for served in (sender, reader) for role, peak in workers(served).items()}
+    assert max(peaks.values()) < ROOM_KIB, peaks  # a worker's memory does not follow the size
     told = caducee("trace", reader.doctor, home=reader.home)
     assert "message-fetched" in told
     assert "message-accepted" in told
