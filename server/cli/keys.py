@@ -27,6 +27,7 @@ from server.mailbox.keylife import destroy as destruction
 from server.mailbox.keylife import queries, renewal, turn
 from server.mailbox.keylife.export import FILE_NAME, BroughtBack, Exported, bring_back, exported
 from server.record.record import bring_details
+from server.record.signatures import bring_verdicts
 
 ACTOR = "operator"
 ESCROW_FILE = "escrow.pub"
@@ -340,7 +341,7 @@ async def _turn(admin: Admin, begun: Sequence[int]) -> int:
                 admin.keyring,
                 owner_id,
                 clock.now(),
-                (bring_details,),
+                (bring_details, bring_verdicts),
                 lambda some: bar.advance(task, some),
             )
     for pair in await turn.former(admin.connection):

@@ -20,6 +20,7 @@ from server.base import clock
 from server.base.errors import Refused
 from server.base.limits import DOCUMENTS_JUDGED
 from server.mail.summary import Summary
+from server.mailbox.keys import OwnerKey
 from server.mailbox.store import Mailbox
 from server.mailbox.trouble import connection
 from server.record import queries
@@ -83,6 +84,14 @@ class Signatures:
             text = mailbox.unwrap_own(LABEL, _name(row["content_id"], row["part"]), row["verdicts"])
             found.setdefault(row["content_id"], {})[row["part"]] = json.loads(text)
         return dict(found)
+
+
+async def bring_verdicts(connection: asyncpg.Connection, key: OwnerKey) -> None:
+    """When a mailbox's key was turned: its verdicts under the current one. For the database's owner."""
+    for content_id, part, wrapped in await connection.fetch(queries.ALL_VERDICTS, key.owner_id):
+        name = _name(content_id, part)
+        fresh = key.wrap_own(LABEL, name, key.unwrap_own(LABEL, name, wrapped))
+        await connection.execute(queries.PUT_VERDICTS, key.owner_id, content_id, part, wrapped, fresh)
 
 
 def _name(content_id: bytes, part: str) -> bytes:

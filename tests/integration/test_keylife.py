@@ -33,6 +33,7 @@ from server.mailbox.model import NewMailbox, NewMessage, OwnerKind
 from server.mailbox.routes import routes
 from server.mailbox.store import Store
 from server.record.record import Record, bring_details
+from server.record.signatures import Signatures, bring_verdicts
 from tests import store_world
 from tests.store_world import DOCTOR, NOON, PATIENT, PHARMACY, World, message
 
@@ -155,7 +156,7 @@ async def test_documents_of_a_turned_patient_stay_and_are_not_filed_twice(world:
     await world.acceptor.accept(await world.envelope(PATIENT), pdf)
     await world.intake().some()
     await turned(world, ring, PATIENT)
-    await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, (bring_details,))
+    await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, (bring_details, bring_verdicts))
     for pair in await turn.former(world.admin):
         await turn.drop(world.admin, pair)
     again = pdf.replace(b"<1@", b"<2@")
@@ -166,8 +167,11 @@ async def test_documents_of_a_turned_patient_stay_and_are_not_filed_twice(world:
     fresh = await Store(world.reader_pool, world.edge, world.keyring).open(world.owners[PATIENT])
     web = await world.database.pool("web")
     (document,) = await Record(web).documents(fresh)
-    await web.close()
     assert document.detail.size > 0
+    assert world.store.anchors is not None
+    kept = await Signatures(web, world.store.anchors, world.store.anchors).kept(fresh, [document.content_id])
+    assert kept == {document.content_id: {document.detail.part: []}}  # looked at: it bears no signature
+    await web.close()
 
 
 async def test_a_pair_that_somebody_wrote_into_the_database_is_not_used(world: World, ring: Keyring) -> None:
