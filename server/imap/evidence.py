@@ -1,6 +1,6 @@
 """What is known of some messages when a search judges them: first their rows, then a block, at last they are opened.
 
-Each kind answers questions with masks over its messages, bit 0 being the first one. `None` means that it cannot tell.
+Each kind answers questions with two masks over its messages (bit 0: the first): who is meant for sure, and who may be.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 from server.mail import headers
-from server.mail.gist import MARK, SEARCHED, Gist, gist, searched
+from server.mail.gist import MARK, SEARCHED, UNTOLD, Gist, gist, searched
 from server.mailbox.blocks.block import Block
 from server.mailbox.blocks.signature import Question
 from server.mailbox.model import Row
@@ -33,13 +33,13 @@ class Evidence:
     def of_rows(self, test: Callable[[Row], bool]) -> int:
         return mask(map(test, self.rows))
 
-    def in_field(self, name: str, needle: str) -> int | None:
+    def in_field(self, name: str, needle: str) -> Bounds:
         """Messages with a field of this name (lower case) that holds the folded needle."""
-        return None
+        return 0, self.all
 
-    def by_day(self, test: Callable[[str], bool]) -> int | None:
+    def by_day(self, test: Callable[[str], bool]) -> Bounds:
         """Messages whose day of sending (ISO, "" for none) passes."""
-        return None
+        return 0, self.all
 
     def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
         """Messages whose body, or header too, holds the folded needle."""
@@ -54,13 +54,20 @@ class Gathered(Evidence):
         self.lines = block.lines
         self.words = block.words
 
-    def in_field(self, name: str, needle: str) -> int | None:
+    def in_field(self, name: str, needle: str) -> Bounds:
         column = self.lines.get(SEARCHED.get(name, ""))
-        return None if column is None else column.holding(needle or MARK)
+        if column is None:
+            return super().in_field(name, needle)
+        found = column.holding(needle or MARK)
+        return found, found | column.holding(UNTOLD)
 
-    def by_day(self, test: Callable[[str], bool]) -> int | None:
+    def by_day(self, test: Callable[[str], bool]) -> Bounds:
         column = self.lines.get("day")
-        return None if column is None else mask(map(test, column.split()))
+        if column is None:
+            return super().by_day(test)
+        untold = column.holding(UNTOLD)
+        found = mask(map(test, column.split())) & ~untold
+        return found, found | untold
 
     def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
         if self.words is None:
@@ -80,13 +87,15 @@ class Opened(Evidence):
     def _gist(self) -> Gist:
         return gist(self._header)
 
-    def in_field(self, name: str, needle: str) -> int | None:
+    def in_field(self, name: str, needle: str) -> Bounds:
         line = SEARCHED.get(name)
         text = getattr(self._gist, line) if line else searched(headers.every(self._header, name))
-        return int((needle or MARK) in text)
+        found = int((needle or MARK) in text)
+        return found, found
 
-    def by_day(self, test: Callable[[str], bool]) -> int | None:
-        return int(test(self._gist.day))
+    def by_day(self, test: Callable[[str], bool]) -> Bounds:
+        found = int(test(self._gist.day))
+        return found, found
 
     def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
         if self._words is None:

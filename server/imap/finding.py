@@ -22,7 +22,7 @@ from server.imap.evidence import Evidence, Gathered, Opened
 from server.imap.matching import Program
 from server.imap.responses import Declined
 from server.imap.view import Selected
-from server.mail.gist import gist
+from server.mail.gist import UNTOLD, gist
 from server.mailbox.blocks.block import PART_OF, SPAN, Block, number
 from server.mailbox.model import Row
 from server.mailbox.words import whole_header
@@ -91,8 +91,10 @@ class Finder:
                 continue
             columns = [block.lines[name].split() for name in names]
             for row, *values in zip(block.rows, *columns, strict=True):
-                if row.uid in found:
+                if row.uid in found and UNTOLD not in values:
                     found[row.uid] = tuple(values)
+                elif row.uid in found:
+                    loose.append(row)
         async for row, _, header in self._headers(loose):
             one = gist(header)
             found[row.uid] = tuple(getattr(one, name) for name in names)

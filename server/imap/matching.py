@@ -119,12 +119,7 @@ class Program:
         self.opens = True
         if name in SEARCHED:  # of other fields only the header itself tells
             self.parts.add(PART_OF[SEARCHED[name]])
-
-        def judge(evidence: Evidence) -> Bounds:
-            found = evidence.in_field(name, needle)
-            return (0, evidence.all) if found is None else (found, found)
-
-        return judge
+        return lambda evidence: evidence.in_field(name, needle)
 
     def _words(self, key: keys.Words) -> Judge:
         needle, header = self._folded(key.needle), key.header
@@ -143,11 +138,7 @@ class Program:
                 return sent == day
             return bool(sent) and (sent < day if relation == "<" else sent >= day)
 
-        def judge(evidence: Evidence) -> Bounds:
-            found = evidence.by_day(test)
-            return (0, evidence.all) if found is None else (found, found)
-
-        return judge
+        return lambda evidence: evidence.by_day(test)
 
 
 def _both(judges: Collection[Judge]) -> Judge:

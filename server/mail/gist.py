@@ -1,7 +1,7 @@
 """The gist of a message: what searching, sorting and threading ask of its header, computed once, a line of text each.
 
 A field that can be searched is the folded value of each of its occurrences, each behind MARK; so "is it there" is
-"does the line hold MARK". MARK is a blank to `fold`: no folded text and nothing searched for holds it.
+"does the line hold MARK". MARK and UNTOLD are blanks to `fold`: no folded text and nothing searched for holds them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from server.mail.subject import base_subject
 from server.mail.summary import sent_at
 
 MARK = "\x1f"
+UNTOLD = "\x1e"  # all lines of a gist that is too long to be kept: it has to be read from the message
+_KEPT = 8_192  # characters of a gist that is kept beside others; a letter's has 500
+_KEY = 1_000  # characters of a sort key; RFC 5322 §2.1.1 gives a line 998
 _DATE = 200  # characters of a date with its comment; more is no date
 _REFERENCES = 100  # the last ones: the parent stands last
-_ID = re.compile(r"<\s*+((?:\"(?:[^\"\\]|\\.)*+\"|[^<>@\s\"])++)@([^<>\s]++)\s*+>")
+# The bound keeps it linear: quotes may hold "<", so that many beginnings could each read to the end.
+_ID = re.compile(r"<\s*+((?:\"(?:[^\"\\]|\\.){0,200}+\"|[^<>@\s\"])++)@([^<>\s]++)\s*+>")
 _DOT_ATOM = re.compile(r'"([^"\\\s<>@]++)"')
 
 
@@ -66,7 +70,7 @@ def gist(header: bytes) -> Gist:
         found.setdefault(field.name, []).append(headers.raw(header, field))
     first = {name: values[0] for name, values in found.items()}
     people = {name: _first_address(first.get(name, "")) for name in ("from", "to", "cc")}
-    by = {name: casemap(headers.printable(headers.utf8(entry.local or ""))) for name, entry in people.items()}
+    by = {name: _sort_key(headers.printable(headers.utf8(entry.local or ""))) for name, entry in people.items()}
     sent = sent_at(first.get("date", ""))
     base, answers = base_subject(headers.decode(first.get("subject", "")))
     return Gist(
@@ -76,11 +80,17 @@ def gist(header: bytes) -> Gist:
         by_from=by["from"],
         by_to=by["to"],
         by_cc=by["cc"],
-        shown_from=casemap(_shown(people["from"])),
-        shown_to=casemap(_shown(people["to"])),
-        base=("R" if answers else "-") + casemap(base),
+        shown_from=_sort_key(_shown(people["from"])),
+        shown_to=_sort_key(_shown(people["to"])),
+        base=("R" if answers else "-") + _sort_key(base),
         ids=" ".join(_ids(first)),
     )
+
+
+def kept(header: bytes) -> Gist:
+    """The gist as it is kept beside those of other messages."""
+    whole = gist(header)
+    return whole if sum(map(len, whole)) <= _KEPT else Gist(*[UNTOLD] * len(whole))
 
 
 def searched(values: Sequence[str]) -> str:
@@ -98,6 +108,10 @@ def sent_on(value: str) -> str:
     except (ValueError, TypeError, IndexError, OverflowError):
         # The library does not promise to take any text; a date that is none matches nothing.
         return ""
+
+
+def _sort_key(text: str) -> str:
+    return casemap(text[:_KEY])
 
 
 def _first_address(value: str) -> Entry:

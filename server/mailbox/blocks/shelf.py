@@ -20,7 +20,7 @@ import structlog
 from crypto.errors import CryptoError
 from server.base.errors import Refused, TryLater
 from server.base.limits import BLOCK_SLACK, IMAP_FETCH_STEP, SMALL_MESSAGE
-from server.mail.gist import Gist, gist
+from server.mail.gist import Gist, kept
 from server.mailbox import queries
 from server.mailbox.blocks import block
 from server.mailbox.blocks.block import PARTS, WORDS, Block, Lines, Members
@@ -137,9 +137,9 @@ class Shelf:
         """A new block in place of what was there; signatures that the old one had are taken over."""
         gists = await read_gists(self._mailbox, [row.content_id for row in rows])
         # A message that does not open is no member: who searches tries it again, and says so in the log.
-        kept = [row for row in rows if row.content_id in gists]
-        one = Opened(Members.of(os.urandom(16), kept))
-        plain = {part: block.encode_lines([gists[row.content_id] for row in kept], part) for part in PARTS}
+        members = [row for row in rows if row.content_id in gists]
+        one = Opened(Members.of(os.urandom(16), members))
+        plain = {part: block.encode_lines([gists[row.content_id] for row in members], part) for part in PARTS}
         old = (await self._read([number], (WORDS,))).get(number)
         known = old.signatures() if old is not None else {}
         if known or WORDS in parts:
@@ -171,12 +171,12 @@ class Shelf:
 
 
 async def read_gists(mailbox: Mailbox, contents: Sequence[bytes]) -> dict[bytes, Gist]:
-    """The gists of the messages that open, by content."""
+    """The gists of the messages that open, by content, as they are kept."""
     found: dict[bytes, Gist] = {}
     for start in range(0, len(contents), IMAP_FETCH_STEP):
         for content_id, summary in (await mailbox.summaries(contents[start : start + IMAP_FETCH_STEP])).items():
             with contextlib.suppress(Refused):  # the rest of a long header does not open; told by who reads it
-                found[content_id] = gist(await whole_header(mailbox, content_id, summary))
+                found[content_id] = kept(await whole_header(mailbox, content_id, summary))
         await asyncio.sleep(0)
     return found
 

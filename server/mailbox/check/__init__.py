@@ -15,7 +15,7 @@ from crypto import blob
 from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
-from server.mail.gist import gist
+from server.mail.gist import kept
 from server.mailbox import annotation, url_keys
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import PARTS, WORDS
@@ -213,7 +213,7 @@ async def _blocks(
                 summary = open_summary(message_key, content_id, edge.salts, row["summary"])
             except CryptoError:
                 continue  # told above: a content's key and summary do not open
-            told = gist(summary.header)._asdict() if summary.header_complete else {}
+            told = kept(summary.header)._asdict() if summary.header_complete else {}
             if contents[place] != content_id or any(lines[name][place] != line for name, line in told.items()):
                 yield Problem("a view block says what its messages say", key.owner_id, f"{where}, uid {row['uid']}")
         if len(rows) < len(at) and not stale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,8 @@ def message(chance: random.Random, number: int) -> bytes:
         lines.append(f"Cc: {chance.choice(NAMES)}@exemple.fr")
     if chance.random() < 0.1:
         lines.append(f"X-Logiciel: {chance.choice(WORDS)}")
+    if chance.random() < 0.02:
+        lines.append("Bcc: " + ", ".join([f"{chance.choice(NAMES)}@exemple.fr"] * 600))  # too long for a block
     return "\r\n".join([*lines, "", *chance.sample(WORDS, 3), ""]).encode()
 
 
@@ -69,7 +72,7 @@ def query(chance: random.Random, depth: int = 0) -> str:
         lambda: chance.choice(("SEEN", "UNDELETED", "ALL", "LARGER 250", "YOUNGER 900000")),
         lambda: f"{chance.randrange(1, 900)}:{chance.randrange(900, 1_500)},7",
         lambda: f"UID {chance.randrange(1, 1_300)}:*",
-        lambda: 'CC "é"',
+        lambda: chance.choice(('CC "é"', "NOT BCC alice", "BCC bruno")),
         lambda: f"NOT {query(chance, depth + 1)}",
         lambda: f"OR {query(chance, depth + 1)} {query(chance, depth + 1)}",
         lambda: f"({query(chance, depth + 1)} {query(chance, depth + 1)})",
@@ -102,6 +105,10 @@ async def selected_session(mailbox: MemoryMailbox, **options: Any) -> Wire:
     return wire
 
 
+def uids_of(answer: bytes) -> list[int]:
+    return [int(number) for number in re.findall(rb"\d+", answer.partition(b"\r\n")[0])]
+
+
 def uids(answer: bytes) -> list[int]:
     line = next(line for line in answer.split(b"\r\n") if line.startswith(b"* SEARCH"))
     return [int(number) for number in line.split()[2:]]
@@ -121,6 +128,20 @@ async def test_blocks_change_no_answer(chance: random.Random) -> None:
         some += 0 < len(expected) < 900
     assert some > 12  # the queries say something
     assert "blocks" in mailbox.calls
+
+
+async def test_orders_and_threads_are_those_of_the_messages_themselves(chance: random.Random) -> None:
+    mailbox = await filled(chance, 400)
+    wire = await selected_session(mailbox)
+    for command in (b"SORT (SUBJECT REVERSE DISPLAYFROM DATE) UTF-8", b"SORT (CC) UTF-8", b"THREAD REFERENCES UTF-8"):
+        whole = await wire.ask(b"a UID " + command + b" ALL")
+        assert "blocks" in mailbox.calls
+        mailbox.calls.clear()
+        # Without blocks: none is worth it for a part of the messages, and none is there.
+        mailbox.made.clear()
+        half = uids_of(await wire.ask(b"a UID " + command + b" UID 1:60"))
+        assert "blocks" not in mailbox.calls
+        assert half == [uid for uid in uids_of(whole) if uid <= 60] or b"THREAD" in command
 
 
 async def test_a_text_that_is_nowhere_opens_no_body_of_a_block(chance: random.Random) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.mail.folding import casemap, fold
-from server.mail.gist import MARK, gist, identifiers
+from server.mail.gist import MARK, UNTOLD, gist, identifiers, kept
 from server.mail.subject import base_subject
 
 
@@ -68,3 +68,10 @@ def test_identifiers() -> None:
 @given(st.binary(max_size=400))
 def test_no_header_gives_lines_that_break(header: bytes) -> None:
     assert not any("\n" in line or "\0" in line for line in gist(header))
+
+
+def test_a_long_gist_is_not_kept_and_takes_linear_time() -> None:
+    assert set(kept(b"To: " + b"a@exemple.fr, " * 700 + b"b@exemple.fr\r\n\r\n")) == {UNTOLD}
+    assert kept(b"To: a@exemple.fr\r\n\r\n").to == MARK + "a@exemple.fr"
+    for hostile in ('<\\"' * 80_000, '<"<"' * 60_000, "<" * 250_000, "<a@" * 80_000, "[a]" * 80_000, "(fwd)" * 50_000):
+        gist(f"References: {hostile}\r\nSubject: {hostile}\r\n\r\n".encode())
