@@ -31,6 +31,7 @@ from server.mailbox.blocks.block import WORDS, Block, Members, encode_lines, enc
 from server.mailbox.commands import Progress
 from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
 from server.mailbox.sharing import Share
+from server.mailbox.table import Chunk
 from server.mailbox.terms import Usage
 from server.mailbox.words import Words, open_words
 
@@ -390,24 +391,25 @@ class MemoryMailbox:
         return await open_words(self, content_id, summary, whole)
 
     async def blocks(
-        self, folder_id: int, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int] = ()
-    ) -> dict[int, tuple[Block, list[Row]]]:
+        self, folder_id: int, chunks: Mapping[int, Chunk], parts: Collection[str], make: Collection[int] = ()
+    ) -> dict[int, tuple[Block, Chunk]]:
         """Made when they are worth it, and kept as they are."""
         self.calls.append("blocks")
         found = {}
-        for number, rows in chunks.items():
+        for number, chunk in chunks.items():
             key = (folder_id, number, tuple(parts))
             if number in make and key not in self.made:
-                gists = await shelf.read_gists(self, [row.content_id for row in rows])
-                known = [row for row in rows if row.content_id in gists]
+                contents = chunk.content_ids()
+                gists = await shelf.read_gists(self, contents)
+                known = chunk.pick([at for at, one in enumerate(contents) if one in gists])
                 one = self.made[key] = shelf.Opened(Members.of(bytes(16), known))
                 signatures = await shelf.sign(self, one.members, {}) if WORDS in parts else []
                 for part in parts:
-                    lines = [gists[row.content_id] for row in known]
+                    lines = [gists[content_id] for content_id in known.content_ids()]
                     one.put(part, encode_words(signatures) if part == WORDS else encode_lines(lines, part))
             if key in self.made:
                 one = self.made[key]
-                found[number] = select(one.members.places(rows), rows, one.lines, one.words)
+                found[number] = select(one.members.places(chunk), chunk, one.lines, one.words)
         return found
 
     async def body(

@@ -81,7 +81,8 @@ def tell_gone(session: Session, selected: Selected) -> None:
         if context.generation == selected.shared.generation:
             continue
         context.generation = selected.shared.generation
-        gone = [uid for uid in context.key_of if selected.row(uid) is None]
+        table = selected.shared.table
+        gone = [uid for uid in context.key_of if table.find(uid) < 0]
         if gone:
             _tell(session, selected, tag, context, b"REMOVEFROM", _removed(context, gone))
 
@@ -94,17 +95,17 @@ async def tell_changed(session: Session, selected: Selected) -> None:
             continue
         changed = [row for row in selected.shared.changed_since(context.modseq) if selected.number(row.uid)]
         finder = Finder(session, selected)
-        matching = {row.uid: row for row in await finder.matching(context.program, changed)}
+        matching = await finder.matching(context.program, changed)
         left = [row.uid for row in changed if row.uid in context.key_of and row.uid not in matching]
         if left:
             _tell(session, selected, tag, context, b"REMOVEFROM", _removed(context, left))
-        fresh = [row for uid, row in matching.items() if uid not in context.key_of]
+        fresh = sorted(matching - context.key_of.keys())
         if fresh:
             keys = await context.order.keys(finder, fresh) if context.order is not None else [()] * len(fresh)
             added = []
-            for row, key in sorted(zip(fresh, keys, strict=True), key=lambda pair: (pair[1], pair[0].uid)):
-                context.add(row.uid, key)
-                added.append((context.position(row.uid), row.uid))
+            for key, uid in sorted(zip(keys, fresh, strict=True)):
+                context.add(uid, key)
+                added.append((context.position(uid), uid))
             _tell(session, selected, tag, context, b"ADDTO", added)
         context.modseq = present
 

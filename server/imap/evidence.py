@@ -1,37 +1,37 @@
-"""What is known of some messages when a search judges them: first their rows, then a block, at last they are opened.
+"""What is known of some messages when a search judges them: what a view holds, then a block, at last all of them.
 
 Each kind answers questions with two masks over its messages (bit 0: the first): who is meant for sure, and who may be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from server.mail import headers
 from server.mail.gist import MARK, SEARCHED, UNTOLD, Gist, gist, searched
 from server.mailbox.blocks.block import Block
 from server.mailbox.blocks.signature import Question
-from server.mailbox.model import Row
+from server.mailbox.table import Chunk
 from server.mailbox.words import Words
 
 Bounds = tuple[int, int]  # messages that match for sure, messages that may match
 
 
+_DIGITS = bytes([48, *[49] * 255])
+
+
 def mask(answers: Iterable[bool]) -> int:
     """Answers as a mask, the first one being bit 0."""
-    return int("".join(["1" if answer else "0" for answer in answers])[::-1] or "0", 2)
+    return int(bytes(answers)[::-1].translate(_DIGITS) or b"0", 2)
 
 
 class Evidence:
-    """Rows alone: flags, dates, sizes, numbers."""
+    """What a view holds: flags, dates, sizes, numbers."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.all = (1 << len(rows)) - 1
-
-    def of_rows(self, test: Callable[[Row], bool]) -> int:
-        return mask(map(test, self.rows))
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.all = (1 << len(chunk)) - 1
 
     def in_field(self, name: str, needle: str) -> Bounds:
         """Messages with a field of this name (lower case) that holds the folded needle."""
@@ -50,7 +50,7 @@ class Gathered(Evidence):
     """Lines of gists, and signatures where there are some: a block, or messages whose summaries are open."""
 
     def __init__(self, block: Block) -> None:
-        super().__init__(block.rows)
+        super().__init__(block.chunk)
         self.lines = block.lines
         self.words = block.words
 
@@ -78,8 +78,9 @@ class Gathered(Evidence):
 class Opened(Evidence):
     """One message, open: its whole header, and its words when they were asked for."""
 
-    def __init__(self, row: Row, header: bytes, words: Words | None = None) -> None:
-        super().__init__([row])
+    def __init__(self, chunk: Chunk, header: bytes, words: Words | None = None) -> None:
+        """`chunk` of this message alone."""
+        super().__init__(chunk)
         self._header = header
         self._words = words
 

@@ -1,19 +1,18 @@
 """Finds the messages of a folder that match a search, and reads lines of their gists, cheapest first.
 
-1. Rows decide what they can: numbers, flags, dates, sizes.
-2. Where they leave many messages open, view blocks are read, a thousand messages each: they decide about the common
+1. What a view holds decides what it can: numbers, flags, dates, sizes.
+2. Where that leaves many messages open, view blocks are read, a thousand messages each: they decide about the common
    header fields, and rule out most messages that cannot hold a text.
 3. What is still open is opened itself, and decides exactly.
-Between steps other sessions run. What is found holds for the rows as they are when it is told.
+Between steps other sessions run. Only messages that the session knows of are looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from server.base.errors import Reason, Refused
@@ -25,16 +24,17 @@ from server.imap.view import Selected
 from server.mail.gist import UNTOLD, gist
 from server.mailbox.blocks.block import PART_OF, SPAN, Block, number
 from server.mailbox.model import Row
+from server.mailbox.table import Chunk, Table
 from server.mailbox.words import whole_header
 
 if TYPE_CHECKING:
     from server.imap.session import Session
     from server.mail.summary import Summary
 
-_ROWS_STEP = 5_000  # rows judged before other sessions get a turn: some milliseconds
+_STEP = 10  # chunks judged before other sessions get a turn: about a millisecond
 _BLOCKS_AT_ONCE = 4  # read and opened together: 2 MB where texts are searched
 
-Chunks = dict[int, list[Row]]
+Chunks = dict[int, Chunk]
 
 
 class Finder:
@@ -48,87 +48,104 @@ class Finder:
         start = session.services.now()
         self._until: datetime = start + timedelta(seconds=IMAP_SEARCH_SECONDS) if before is None else before._until
 
-    async def find(self, program: Program) -> list[Row]:
-        """The rows that match, in order of uid. Raises Declined(LIMIT) after 15 minutes."""
-        sure: list[Row] = []
+    async def find(self, program: Program) -> list[int]:
+        """The uids that match, in order. Raises Declined(LIMIT) after 15 minutes."""
+        found: list[int] = []
         chunks: Chunks = {}
         open_: Chunks = {}
-        judged = 0
-        for at, rows in self._chunks():
-            certain, possible = program.judge(Evidence(rows))
-            sure += _chosen(rows, certain)
+        for at, chunk in self._chunks():
+            certain, possible = program.judge(Evidence(chunk))
+            found += _uids(chunk, certain)
             if possible != certain:
-                chunks[at], open_[at] = rows, _chosen(rows, possible ^ certain)
-            judged += len(rows)
-            if judged >= _ROWS_STEP:
-                judged = 0
+                chunks[at], open_[at] = chunk, _chosen(chunk, possible ^ certain)
+            if at % _STEP == 0:
                 await asyncio.sleep(0)
         if not open_:
-            return sure
-        found = {row.uid: row for row in sure}
-        async for row in self._look_closer(program, chunks, open_):
-            found[row.uid] = row
-        return [found[uid] for uid in sorted(found)]
+            return found
+        known = set(found)
+        async for uid in self._look_closer(program, chunks, open_):
+            known.add(uid)
+        return sorted(known)
 
-    async def matching(self, program: Program, rows: Sequence[Row]) -> list[Row]:
-        """Those of some rows that match."""
-        certain, possible = program.judge(Evidence(rows))
-        found = {row.uid for row in _chosen(rows, certain)}
-        async for row in self._open(program, _chosen(rows, possible ^ certain)):
-            found.add(row.uid)
-        return [row for row in rows if row.uid in found]
-
-    async def lines(self, rows: Sequence[Row], names: Sequence[str]) -> dict[int, tuple[str, ...]]:
-        """Lines of the gists of messages (in order of uid), by uid; of one that does not open all are empty."""
-        found: dict[int, tuple[str, ...]] = dict.fromkeys([row.uid for row in rows], ("",) * len(names))
-        wanted = {at: list(group) for at, group in groupby(rows, lambda row: number(row.uid))}
-        chunks = {at: chunk for at, chunk in self._chunks() if at in wanted} if len(rows) > BLOCK_SLACK else {}
-        loose: list[Row] = [] if chunks else list(rows)
-        parts = {PART_OF[name] for name in names}
-        async for asked, block in self._blocks(chunks, wanted, parts):
-            if block is None:
-                loose += asked
-                continue
-            columns = [block.lines[name].split() for name in names]
-            for row, *values in zip(block.rows, *columns, strict=True):
-                if row.uid in found and UNTOLD not in values:
-                    found[row.uid] = tuple(values)
-                elif row.uid in found:
-                    loose.append(row)
-        async for row, _, header in self._headers(loose):
-            one = gist(header)
-            found[row.uid] = tuple(getattr(one, name) for name in names)
+    async def matching(self, program: Program, rows: Sequence[Row]) -> set[int]:
+        """The uids of those of some messages that match."""
+        chunk = Table(rows).chunk()
+        certain, possible = program.judge(Evidence(chunk))
+        found = set(_uids(chunk, certain))
+        async for uid in self._open(program, _chosen(chunk, possible ^ certain)):
+            found.add(uid)
         return found
 
-    def _chunks(self) -> Iterable[tuple[int, list[Row]]]:
-        uids, row_of = self._selected.uids, self._selected.row
-        start = 0
-        while start < len(uids):
-            at = number(uids[start])
-            end = bisect_left(uids, (at + 1) * SPAN, start)
-            yield at, [row for uid in uids[start:end] if (row := row_of(uid)) is not None]
-            start = end
+    async def lines(self, uids: Sequence[int], names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Lines of the gists of messages (in order of uid), by uid; of one that does not open all are empty."""
+        found: dict[int, tuple[str, ...]] = dict.fromkeys(uids, ("",) * len(names))
+        chunks = dict(self._chunks())
+        wanted = {
+            at: chunk.pick([place for place, uid in enumerate(chunk.uids) if uid in found])
+            for at, chunk in chunks.items()
+        }
+        loose = list(wanted.values())
+        if len(uids) > BLOCK_SLACK:
+            loose = []
+            async for asked, block in self._blocks(chunks, wanted, {PART_OF[name] for name in names}):
+                if block is None:
+                    loose.append(asked)
+                    continue
+                columns = [block.lines[name].split() for name in names]
+                untold = []
+                for place, (uid, *values) in enumerate(zip(block.chunk.uids, *columns, strict=True)):
+                    if UNTOLD in values:
+                        untold.append(place)
+                    elif uid in found:
+                        found[uid] = tuple(values)
+                loose.append(block.chunk.pick([place for place in untold if block.chunk.uids[place] in found]))
+        for chunk in loose:
+            async for place, _, header in self._headers(chunk):
+                one = gist(header)
+                found[chunk.uids[place]] = tuple(getattr(one, name) for name in names)
+        return found
 
-    async def _look_closer(self, program: Program, chunks: Chunks, open_: Chunks) -> AsyncIterator[Row]:
-        total = sum(map(len, open_.values()))
-        if total <= BLOCK_SLACK or not program.parts:
-            async for row in self._open(program, [row for rows in open_.values() for row in rows]):
-                yield row
+    def facts(self, uids: Collection[int]) -> dict[int, tuple[int, int]]:
+        """INTERNALDATE (as a view holds it) and size, by uid."""
+        found: dict[int, tuple[int, int]] = {}
+        for _, chunk in self._chunks():
+            found.update(zip(chunk.uids, zip(chunk.internal, chunk.sizes, strict=True), strict=True))
+        return {uid: found.get(uid, (0, 0)) for uid in uids}
+
+    def _chunks(self) -> Iterator[tuple[int, Chunk]]:
+        """The folder as the session knows it, a thousand uids at a time; what went meanwhile is left out."""
+        low = 0
+        while True:
+            table, known = self._selected.shared.table, self._selected.uids
+            newest = known[-1] if known else 0
+            start = bisect_left(table.uids, low)
+            if start == len(table.uids) or table.uids[start] > newest:
+                return
+            at = number(table.uids[start])
+            low = (at + 1) * SPAN
+            yield at, table.chunk(start, bisect_left(table.uids, min(low, newest + 1), start))
+
+    async def _look_closer(self, program: Program, chunks: Chunks, open_: Chunks) -> AsyncIterator[int]:
+        if sum(map(len, open_.values())) <= BLOCK_SLACK or not program.parts:
+            for chunk in open_.values():
+                async for uid in self._open(program, chunk):
+                    yield uid
             return
         async for asked, block in self._blocks(chunks, open_, program.parts):
+            left = asked
             if block is not None:
                 certain, possible = program.judge(Gathered(block))
-                for row in _chosen(block.rows, certain):
-                    yield row
-                asked = _chosen(block.rows, possible ^ certain)
-            async for row in self._open(program, asked):
-                yield row
+                for uid in _uids(block.chunk, certain):
+                    yield uid
+                left = _chosen(block.chunk, possible ^ certain)
+            async for uid in self._open(program, left):
+                yield uid
 
     async def _blocks(
-        self, chunks: Chunks, asked: Mapping[int, list[Row]], parts: Collection[str]
-    ) -> AsyncIterator[tuple[list[Row], Block | None]]:
-        """The blocks that hold the rows asked for; rows that no block knows come with None."""
-        numbers = list(chunks)
+        self, chunks: Chunks, asked: Mapping[int, Chunk], parts: Collection[str]
+    ) -> AsyncIterator[tuple[Chunk, Block | None]]:
+        """The blocks that hold the messages asked for; messages that no block knows come with None."""
+        numbers = [at for at in chunks if len(asked[at])]
         done, total = 0, sum(len(asked[at]) for at in numbers)
         for start in range(0, len(numbers), _BLOCKS_AT_ONCE):
             self._progress(done, total)
@@ -136,64 +153,69 @@ class Finder:
             # Making a block opens all its messages: worth it where many of them would be opened anyway.
             worth = {at for at in step if len(asked[at]) > BLOCK_SLACK}
             blocks = await self._mailbox.blocks(self._folder_id, {at: chunks[at] for at in step}, parts, worth)
-            done += sum(len(asked[at]) for at in step)
             for at in step:
+                done += len(asked[at])
                 if at not in blocks:
                     yield asked[at], None
                     continue
                 block, unknown = blocks[at]
-                if block.rows:
+                if len(block.chunk):
                     yield asked[at], block
-                if unknown:
-                    missing = {row.uid for row in unknown}
-                    yield [row for row in asked[at] if row.uid in missing], None
+                if len(unknown):
+                    missing = set(unknown.uids)
+                    yield asked[at].pick([place for place, uid in enumerate(asked[at].uids) if uid in missing]), None
             await asyncio.sleep(0)
 
-    async def _open(self, program: Program, rows: Sequence[Row]) -> AsyncIterator[Row]:
-        """Those of the rows that match, judged by the messages themselves."""
-        rest: list[tuple[Row, Summary, bytes]] = []
-        async for row, summary, header in self._headers(rows):
-            certain, possible = program.judge(Opened(row, header))
+    async def _open(self, program: Program, chunk: Chunk) -> AsyncIterator[int]:
+        """Those of the messages that match, judged by the messages themselves."""
+        rest: list[tuple[int, Summary, bytes]] = []
+        async for place, summary, header in self._headers(chunk):
+            certain, possible = program.judge(Opened(chunk.pick([place]), header))
             if certain:
-                yield row
+                yield chunk.uids[place]
             elif possible and program.needs_words:
-                rest.append((row, summary, header))
+                rest.append((place, summary, header))
                 if len(rest) == IMAP_FETCH_STEP:
-                    async for found in self._read(program, rest):
-                        yield found
+                    async for uid in self._read(program, chunk, rest):
+                        yield uid
                     rest.clear()
-        async for found in self._read(program, rest):
-            yield found
+        async for uid in self._read(program, chunk, rest):
+            yield uid
 
-    async def _read(self, program: Program, messages: Sequence[tuple[Row, Summary, bytes]]) -> AsyncIterator[Row]:
-        small = [row.content_id for row, *_ in messages if row.size <= SMALL_MESSAGE]
+    async def _read(
+        self, program: Program, chunk: Chunk, messages: Sequence[tuple[int, Summary, bytes]]
+    ) -> AsyncIterator[int]:
+        content_ids = chunk.content_ids()
+        small = [content_ids[place] for place, *_ in messages if chunk.sizes[place] <= SMALL_MESSAGE]
         bodies = await self._mailbox.bodies(small) if small else {}
-        for row, summary, header in messages:
+        for place, summary, header in messages:
+            content_id = content_ids[place]
             try:
-                words = await self._mailbox.words(row.content_id, summary, bodies.get(row.content_id))
+                words = await self._mailbox.words(content_id, summary, bodies.get(content_id))
             except Refused as refusal:
                 _unless_damaged(refusal)
                 continue
-            if program.judge(Opened(row, header, words))[0]:
-                yield row
+            if program.judge(Opened(chunk.pick([place]), header, words))[0]:
+                yield chunk.uids[place]
             await asyncio.sleep(0)
 
-    async def _headers(self, rows: Sequence[Row]) -> AsyncIterator[tuple[Row, Summary, bytes]]:
-        """Messages with summary and whole header; one that does not open is left out (and was logged)."""
-        for start in range(0, len(rows), IMAP_FETCH_STEP):
-            self._progress(start, len(rows))
-            step = rows[start : start + IMAP_FETCH_STEP]
-            summaries = await self._mailbox.summaries([row.content_id for row in step])
-            for row in step:
-                summary = summaries.get(row.content_id)
+    async def _headers(self, chunk: Chunk) -> AsyncIterator[tuple[int, Summary, bytes]]:
+        """Messages with summary and whole header, by position; one that does not open is left out (and was logged)."""
+        content_ids = chunk.content_ids()
+        for start in range(0, len(chunk), IMAP_FETCH_STEP):
+            self._progress(start, len(chunk))
+            step = content_ids[start : start + IMAP_FETCH_STEP]
+            summaries = await self._mailbox.summaries(step)
+            for place, content_id in enumerate(step, start):
+                summary = summaries.get(content_id)
                 if summary is None:
                     continue
                 try:
-                    header = await whole_header(self._mailbox, row.content_id, summary)
+                    header = await whole_header(self._mailbox, content_id, summary)
                 except Refused as refusal:
                     _unless_damaged(refusal)
                     continue
-                yield row, summary, header
+                yield place, summary, header
             await asyncio.sleep(0)
 
     def _progress(self, done: int, total: int) -> None:
@@ -209,10 +231,15 @@ def _unless_damaged(refusal: Refused) -> None:
         raise refusal
 
 
-def _chosen(rows: Sequence[Row], mask: int) -> list[Row]:
-    if not mask:
-        return []
-    if mask == (1 << len(rows)) - 1:
-        return list(rows)
-    bits = bin(mask)[:1:-1]
-    return [row for row, bit in zip(rows, bits, strict=False) if bit == "1"]
+def _places(mask: int) -> list[int]:
+    return [place for place, bit in enumerate(bin(mask)[:1:-1]) if bit == "1"]
+
+
+def _uids(chunk: Chunk, mask: int) -> list[int]:
+    if mask == (1 << len(chunk)) - 1:
+        return list(chunk.uids)
+    return [chunk.uids[place] for place in _places(mask)]
+
+
+def _chosen(chunk: Chunk, mask: int) -> Chunk:
+    return chunk if mask == (1 << len(chunk)) - 1 else chunk.pick(_places(mask))

@@ -7,13 +7,13 @@ Strings are compared folded (`server/mail/folding.py`), after decoding, as RFC 9
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import or_
 
-from server.imap.evidence import Bounds, Evidence
+from server.imap.evidence import Bounds, Evidence, mask
 from server.imap.grammar import search as keys
 from server.imap.grammar.search import CHARSETS, Key, Search
 from server.imap.object_ids import email_id
@@ -23,7 +23,7 @@ from server.mail.folding import fold
 from server.mail.gist import SEARCHED
 from server.mailbox.blocks.block import PART_OF, WORDS
 from server.mailbox.blocks.signature import Question
-from server.mailbox.model import Row
+from server.mailbox.table import Chunk, microseconds
 
 Judge = Callable[[Evidence], Bounds]
 
@@ -68,46 +68,51 @@ class Program:
             case keys.Dated() if key.field == "sent":
                 return self._sent(key)
             case _:
-                return _exact(self._row_test(key))
+                return _exact(self._test(key))
 
-    def _row_test(self, key: Key) -> Callable[[Row], bool]:
+    def _test(self, key: Key) -> Callable[[Chunk], int]:
         match key:
             case keys.HasFlag(bit, has):
-                return lambda row: bool(row.flags & bit) is has
+                digits = bytes([48 + (bool(flags & bit) is has) for flags in range(256)])
+                return lambda chunk: int(chunk.flags[::-1].translate(digits) or b"0", 2)
             case keys.HasKeyword(keyword, has):
-                return lambda row: any(name.lower() == keyword for name in row.keywords) is has
+                return lambda chunk: mask([_named(chunk, uid, keyword) is has for uid in chunk.uids])
             case keys.Numbers():
                 return self._numbers(key)
             case keys.Sized(">", octets):
-                return lambda row: row.size > octets
+                return lambda chunk: mask([size > octets for size in chunk.sizes])
             case keys.Sized(_, octets):
-                return lambda row: row.size < octets
+                return lambda chunk: mask([size < octets for size in chunk.sizes])
             case keys.Modified(modseq):
-                return lambda row: row.modseq >= modseq
-            case keys.Aged("<=", seconds):
-                edge = self._now - timedelta(seconds=seconds)
-                return lambda row: row.internaldate >= edge
-            case keys.Aged(_, seconds):
-                edge = self._now - timedelta(seconds=seconds)
-                return lambda row: row.internaldate <= edge
-            case keys.Dated("saved", relation, day):
+                return lambda chunk: mask([own >= modseq for own in chunk.modseqs])
+            case keys.Aged(relation, seconds):
+                edge = microseconds(self._now - timedelta(seconds=seconds))
+                if relation == "<=":
+                    return lambda chunk: mask([moment >= edge for moment in chunk.internal])
+                return lambda chunk: mask([moment <= edge for moment in chunk.internal])
+            case keys.Dated(field, relation, day):
                 start, end = _interval(relation, day)
-                return lambda row: start <= row.savedate < end
-            case keys.Dated(_, relation, day):
-                start, end = _interval(relation, day)
-                return lambda row: start <= row.internaldate < end
+                if field == "saved":
+                    return lambda chunk: mask([start <= moment < end for moment in chunk.saved])
+                return lambda chunk: mask([start <= moment < end for moment in chunk.internal])
             case keys.Identified(object_id, thread):
-                wanted = b"EMAILID (%s)" % object_id.encode()
-                return lambda row: not thread and email_id(row) == wanted
+                # No message has a THREADID here (object_ids.py).
+                asked = b"" if thread else b"EMAILID (%s)" % object_id.encode()
+                return lambda chunk: mask([email_id(content_id) == asked for content_id in chunk.content_ids()])
         raise TypeError(f"no test for {type(key).__name__}")
 
-    def _numbers(self, key: keys.Numbers) -> Callable[[Row], bool]:
+    def _numbers(self, key: keys.Numbers) -> Callable[[Chunk], int]:
         # Ranges of uids, however many messages they name: "1:*" written 500 times costs nothing.
         starts, ends = self._selected.spans(key.numbers, key.by_uid)
 
-        def test(row: Row) -> bool:
-            at = bisect_right(starts, row.uid) - 1
-            return at >= 0 and row.uid <= ends[at]
+        def test(chunk: Chunk) -> int:
+            uids, found = chunk.uids, 0
+            if not uids:
+                return 0
+            for at in range(bisect_left(ends, uids[0]), bisect_right(starts, uids[-1])):
+                first, last = bisect_left(uids, starts[at]), bisect_right(uids, ends[at])
+                found |= (1 << last) - (1 << first)
+            return found
 
         return test
 
@@ -171,22 +176,25 @@ def _not(inner: Judge) -> Judge:
     return judge
 
 
-def _exact(test: Callable[[Row], bool]) -> Judge:
+def _exact(test: Callable[[Chunk], int]) -> Judge:
     def judge(evidence: Evidence) -> Bounds:
-        found = evidence.of_rows(test)
+        found = test(evidence.chunk)
         return found, found
 
     return judge
 
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-_END = datetime.max.replace(tzinfo=UTC)
+def _named(chunk: Chunk, uid: int, keyword: str) -> bool:
+    return any(name.lower() == keyword for name in chunk.keywords.get(uid, ()))
 
 
-def _interval(relation: str, day: date) -> tuple[datetime, datetime]:
+def _interval(relation: str, day: date) -> tuple[int, int]:
     """The moments [start, end) that BEFORE, ON or SINCE means; days are those of UTC, as INTERNALDATE is told."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    start = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
     if relation == "<":
-        return _BEGINNING, start
-    next_day = start + timedelta(days=1) if day < date.max else _END
-    return start, (next_day if relation == "=" else _END)
+        return -_EVER, start
+    return start, (start + _DAY if relation == "=" else _EVER)
+
+
+_DAY = 24 * 3_600 * 1_000_000
+_EVER = 2**63

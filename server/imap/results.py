@@ -9,14 +9,13 @@ from server.imap.grammar.search import Returns
 from server.imap.grammar.sequence import compact
 from server.imap.session import Session
 from server.imap.view import Selected
-from server.mailbox.model import Row
 
 _SILENT = frozenset({"SAVE"})
 
 
-def numbers(selected: Selected, rows: Sequence[Row], by_uid: bool) -> list[int]:
+def numbers(selected: Selected, uids: Sequence[int], by_uid: bool) -> Sequence[int]:
     # A message that went while we searched keeps its number until the session is told (view.py, rule 2).
-    return [row.uid if by_uid else selected.number(row.uid) for row in rows]
+    return uids if by_uid else [selected.number(uid) for uid in uids]
 
 
 def tell_plain(session: Session, name: bytes, found: Sequence[int], modseq: int | None) -> None:
@@ -59,25 +58,24 @@ def tell_extended(
     session.line(b" ".join(answer))
 
 
-def highest_modseq(rows: Sequence[Row], returns: Returns | None) -> int | None:
+def highest_modseq(selected: Selected, uids: Sequence[int], returns: Returns | None) -> int | None:
     """What MODSEQ tells beside the results; None when nothing was found."""
-    if not rows:
-        return None
     # RFC 4731 §3.2: with only MIN or MAX, the mod-sequence of just those messages.
-    ends = {"MIN": rows[0], "MAX": rows[-1]}
-    told = [ends[name] for name in ends if returns is not None and name in returns]
+    ends = {"MIN": uids[:1], "MAX": uids[-1:]}
+    told = [uid for name in ends if returns is not None and name in returns for uid in ends[name]]
     only_ends = returns is not None and returns.options <= {"MIN", "MAX", "SAVE", "UPDATE", "CONTEXT"}
-    return max(row.modseq for row in (told if told and only_ends else rows))
+    rows = [selected.row(uid) for uid in (told if told and only_ends else uids)]
+    return max((row.modseq for row in rows if row is not None), default=None)
 
 
-def save(selected: Selected, returns: Returns, rows: Sequence[Row]) -> None:
+def save(selected: Selected, returns: Returns, uids: Sequence[int]) -> None:
     """Set "$" (RFC 5182 §2.4, RFC 9394 §3.2): what is told of single messages, or all of them."""
     kept: set[int] = set()
     some = returns.options & {"MIN", "MAX", "PARTIAL"}
     if not some or returns.options & {"ALL", "COUNT"}:
-        kept = {row.uid for row in rows}
-    elif rows:
-        kept |= {rows[0].uid} if "MIN" in some else set()
-        kept |= {rows[-1].uid} if "MAX" in some else set()
-        kept |= {row.uid for row in returns.partial.cut(rows)} if returns.partial is not None else set()
+        kept.update(uids)
+    else:
+        kept.update(uids[:1] if "MIN" in some else ())
+        kept.update(uids[-1:] if "MAX" in some else ())
+        kept.update(returns.partial.cut(uids) if returns.partial is not None else ())
     selected.saved = array("I", sorted(kept))

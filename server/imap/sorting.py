@@ -7,9 +7,9 @@ from typing import Any
 
 from server.imap.finding import Finder
 from server.imap.grammar.sort import Criterion
-from server.mailbox.model import Row
+from server.mailbox.table import SECONDS_TO_EPOCH
 
-# Which line of a message's gist a criterion compares; the two others are in its row.
+# Which line of a message's gist a criterion compares; a view holds the two others.
 _LINES = {
     "CC": "by_cc",
     "FROM": "by_from",
@@ -44,34 +44,31 @@ class Order:
         self._criteria = criteria
         self._lines = list(dict.fromkeys(_LINES[one.key] for one in criteria if one.key in _LINES))
 
-    async def sorted(self, finder: Finder, rows: Sequence[Row]) -> list[tuple[Any, Row]]:
-        """The rows (given in order of uid) in this order, each with its key."""
-        keyed = list(zip(await self.keys(finder, rows), rows, strict=True))
-        keyed.sort(key=lambda pair: (pair[0], pair[1].uid))
-        return keyed
+    async def sorted(self, finder: Finder, uids: Sequence[int]) -> list[tuple[Any, int]]:
+        """The messages (given in order of uid) in this order, each with its key."""
+        return sorted(zip(await self.keys(finder, uids), uids, strict=True))
 
-    async def keys(self, finder: Finder, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-        """What the rows are compared by."""
-        lines = await finder.lines(rows, self._lines) if self._lines else {}
+    async def keys(self, finder: Finder, uids: Sequence[int]) -> list[tuple[Any, ...]]:
+        """What the messages are compared by."""
+        lines = await finder.lines(uids, self._lines) if self._lines else {}
+        facts = finder.facts(uids)
         names = {name: at for at, name in enumerate(self._lines)}
 
         def column(criterion: Criterion) -> list[Any]:
             key = criterion.key
             if key in ("ARRIVAL", "SIZE", "DATE"):
                 sign = -1 if criterion.reverse else 1
-                if key == "ARRIVAL":
-                    return [sign * row.internaldate.timestamp() for row in rows]
-                if key == "SIZE":
-                    return [sign * row.size for row in rows]
-                return [sign * sent(row, lines[row.uid][names["moment"]]) for row in rows]
+                if key == "DATE":
+                    return [sign * sent(facts[uid][0], lines[uid][names["moment"]]) for uid in uids]
+                return [sign * facts[uid][key == "SIZE"] for uid in uids]
             at = names[_LINES[key]]
             # The mark of a reply stands before a base subject.
-            texts = [lines[row.uid][at][1:] if key == "SUBJECT" else lines[row.uid][at] for row in rows]
+            texts = [lines[uid][at][1:] if key == "SUBJECT" else lines[uid][at] for uid in uids]
             return [Reversed(text) for text in texts] if criterion.reverse else texts
 
         return list(zip(*map(column, self._criteria), strict=True))
 
 
-def sent(row: Row, moment: str) -> int:
-    """RFC 5256 §2.2: the sent date (seconds since 1970), INTERNALDATE where there is none."""
-    return int(moment) if moment else int(row.internaldate.timestamp())
+def sent(internal: int, moment: str) -> int:
+    """RFC 5256 §2.2: the sent date (seconds since 1970), INTERNALDATE (as a view holds it) where there is none."""
+    return int(moment) if moment else internal // 1_000_000 + SECONDS_TO_EPOCH

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.imap.sorting import sent
-from server.mailbox.model import Row
 
 _NO_ID = "-"
 _DEEPEST = 1_000  # ancestors looked at when a link may make a loop; a discussion has some tens
@@ -28,10 +27,10 @@ class Threaded:
     references: tuple[str, ...]
 
     @classmethod
-    def of(cls, number: int, row: Row, moment: str, base: str, ids: str) -> Threaded:
+    def of(cls, number: int, uid: int, internal: int, moment: str, base: str, ids: str) -> Threaded:
         own, *references = ids.split(" ")
         own = "" if own == _NO_ID else own
-        return cls(number, row.uid, sent(row, moment), base[1:], base.startswith("R"), own, tuple(references))
+        return cls(number, uid, sent(internal, moment), base[1:], base.startswith("R"), own, tuple(references))
 
 
 class Node:

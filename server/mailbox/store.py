@@ -52,6 +52,7 @@ from server.mailbox.model import (
 from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.routes import routes
 from server.mailbox.sharing import Share
+from server.mailbox.table import Chunk, Table
 from server.mailbox.trouble import connection
 from server.mailbox.words import Words, open_words
 
@@ -406,9 +407,9 @@ class Mailbox:
             return await open_words(self, content_id, summary)
 
     async def blocks(
-        self, folder_id: int, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int] = ()
-    ) -> dict[int, tuple[Block, list[Row]]]:
-        """The view blocks of a folder for whole chunks of its rows (`blocks.block.number`), with the rows each does not
+        self, folder_id: int, chunks: Mapping[int, Chunk], parts: Collection[str], make: Collection[int] = ()
+    ) -> dict[int, tuple[Block, Chunk]]:
+        """The view blocks of a folder for whole chunks of it (`blocks.block.number`), with the messages each does not
         know. One that is not there is made if it is among `make`, else left out."""
         return await Shelf(self, self._pool, self._key, folder_id).blocks(chunks, parts, make)
 
@@ -418,7 +419,7 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             rows = await commands.present(acquired, self.owner_id, folder_id, uids)
         if len(rows) > BLOCK_SLACK:
-            await self.blocks(folder_id, {number: rows}, (*PARTS, WORDS), {number})
+            await self.blocks(folder_id, {number: Table(rows).chunk()}, (*PARTS, WORDS), {number})
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""

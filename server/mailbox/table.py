@@ -11,21 +11,57 @@ import re
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
 from server.mailbox.model import Flag, Row
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL counts microseconds from here
+SECONDS_TO_EPOCH = int(_EPOCH.timestamp())  # from 1970
 _MICROSECOND = timedelta(microseconds=1)
 _ID = 16  # octets of a content id
 _NO_WORDS: tuple[str, ...] = ()
 _UNSEEN = re.compile(b"[%s]" % b"".join(b"\\x%02x" % flags for flags in range(256) if not flags & Flag.SEEN))
 
 
-def _moment(value: datetime) -> int:
-    return (value - _EPOCH) // _MICROSECOND
+def microseconds(moment: datetime) -> int:
+    """A moment as the columns hold it."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some messages of a table in order of uid, copied out column by column; `internal` and `saved` in microseconds."""
+
+    uids: array[int]
+    contents: bytes
+    flags: bytes
+    internal: array[int]
+    saved: array[int]
+    modseqs: array[int]
+    sizes: array[int]
+    keywords: Mapping[int, tuple[str, ...]]  # by uid, those of other messages too
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def content_ids(self) -> list[bytes]:
+        return [self.contents[at : at + _ID] for at in range(0, len(self.contents), _ID)]
+
+    def pick(self, positions: Sequence[int]) -> Chunk:
+        """Those of the messages that stand there."""
+        return Chunk(
+            _chosen(self.uids, positions),
+            b"".join([self.contents[at * _ID : at * _ID + _ID] for at in positions]),
+            bytes([self.flags[at] for at in positions]),
+            _chosen(self.internal, positions),
+            _chosen(self.saved, positions),
+            _chosen(self.modseqs, positions),
+            _chosen(self.sizes, positions),
+            self.keywords,
+        )
 
 
 class Table(Sequence[Row]):
@@ -99,6 +135,20 @@ class Table(Sequence[Row]):
         at = self.find(uid)
         return self._row(at) if at >= 0 else None
 
+    def chunk(self, start: int = 0, end: int | None = None) -> Chunk:
+        """The messages at these positions."""
+        stop = len(self) if end is None else end
+        return Chunk(
+            self.uids[start:stop],
+            bytes(self._contents[start * _ID : stop * _ID]),
+            bytes(self.flags[start:stop]),
+            self._internal[start:stop],
+            self._saved[start:stop],
+            self.modseqs[start:stop],
+            self._sizes[start:stop],
+            self.keywords,
+        )
+
     def changed_since(self, modseq: int) -> list[Row]:
         """Rows with a later modseq, in order of uid."""
         return [self._row(at) for at, own in enumerate(self.modseqs) if own > modseq]
@@ -148,8 +198,8 @@ class Table(Sequence[Row]):
         self.flags += bytes([row.flags for row in rows])
         self.modseqs.extend([row.modseq for row in rows])
         self._contents += b"".join([row.content_id for row in rows])
-        self._internal.extend([_moment(row.internaldate) for row in rows])
-        self._saved.extend([_moment(row.savedate) for row in rows])
+        self._internal.extend([microseconds(row.internaldate) for row in rows])
+        self._saved.extend([microseconds(row.savedate) for row in rows])
         self._sizes.extend([row.size for row in rows])
         for row in rows:
             self._name(row)
@@ -182,5 +232,5 @@ def _column(kind: str, packed: bytes) -> array[int]:
     return column
 
 
-def _chosen(column: array[int], positions: list[int]) -> array[int]:
+def _chosen(column: array[int], positions: Sequence[int]) -> array[int]:
     return array(column.typecode, [column[at] for at in positions])

@@ -38,6 +38,7 @@ from server.mailbox.blocks.signature import Question
 from server.mailbox.create import create
 from server.mailbox.model import NewMailbox, NewMessage, OwnerKind
 from server.mailbox.store import Mailbox, Store
+from server.mailbox.table import Table
 from tests.imap_doubles import Log, MemoryAccounts, Wire, signed_in
 
 ADDRESS = "280019900100182@patient.msg.exemple.fr"
@@ -121,12 +122,13 @@ async def timed(wire: Wire, command: str) -> float:
 
 async def false_positives(mailbox: Mailbox, words: tuple[str, ...]) -> tuple[int, int]:
     """(messages let through without holding the word, messages that do not hold it), over some blocks and all words."""
-    rows = (await mailbox.view(1)).rows[SPAN - 1 : 4 * SPAN - 1]
-    chunks = {at: [row for row in rows if row.uid // SPAN == at] for at in (1, 2, 3)}
+    table = Table((await mailbox.view(1)).rows)
+    chunks = {at: table.chunk(at * SPAN - 1, (at + 1) * SPAN - 1) for at in (1, 2, 3)}
     wrong = without = 0
     for block, _ in (await mailbox.blocks(1, chunks, [WORDS])).values():
-        summaries = await mailbox.summaries([row.content_id for row in block.rows])
-        texts = [await mailbox.words(row.content_id, summaries[row.content_id]) for row in block.rows]
+        content_ids = block.chunk.content_ids()
+        summaries = await mailbox.summaries(content_ids)
+        texts = [await mailbox.words(content_id, summaries[content_id]) for content_id in content_ids]
         for word in words:
             question = Question(word)
             for signature, text in zip(block.words or (), texts, strict=True):

@@ -18,6 +18,7 @@ from server.mailbox.check import check, problems_of
 from server.mailbox.create import close
 from server.mailbox.model import NewMessage
 from server.mailbox.store import Store
+from server.mailbox.table import Table
 from tests.imap_doubles import NOW, Log, MemoryAccounts, Wire, signed_in
 from tests.store_world import PATIENT, World, message
 
@@ -184,10 +185,10 @@ async def test_the_check_sees_a_block_that_lies(world: World) -> None:
 
 async def test_a_block_made_while_a_message_went_is_dated(world: World) -> None:
     mailbox = await fill(world)
-    rows = (await mailbox.view(1)).rows
+    chunk = Table((await mailbox.view(1)).rows).chunk()
     await mailbox.store(1, [3], "add", 8)
     await mailbox.expunge(1)
-    await mailbox.blocks(1, {0: rows}, ["subject"], [0])
+    await mailbox.blocks(1, {0: chunk}, ["subject"], [0])
     assert await world.admin.fetchval("SELECT stale_at IS NOT NULL FROM view_block WHERE part = 'members'")
 
 
@@ -199,12 +200,12 @@ async def test_blocks_go_with_their_folder_and_their_owner(world: World) -> None
     for name in (b"Labo", b"INBOX"):
         await search(await reader(world, name), "SUBJECT bilan")
     assert set(await parts(world)) == {(1, 0), (folder.folder_id, 0)}
-    rows = (await mailbox.view(folder.folder_id)).rows
+    chunk = Table((await mailbox.view(folder.folder_id)).rows).chunk()
     await mailbox.delete_folder("Labo")
     assert set(await parts(world)) == {(1, 0)}
     # A search that was under way when the folder went keeps nothing.
-    found = await mailbox.blocks(folder.folder_id, {0: rows}, ["subject"], [0])
-    assert len(found[0][0].rows) == COUNT
+    found = await mailbox.blocks(folder.folder_id, {0: chunk}, ["subject"], [0])
+    assert len(found[0][0].chunk) == COUNT
     assert set(await parts(world)) == {(1, 0)}
     await close(world.admin, world.owners[PATIENT])
     assert await parts(world) == {}

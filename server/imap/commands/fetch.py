@@ -240,7 +240,7 @@ def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
         case "MODSEQ":
             return b"MODSEQ (%d)" % row.modseq
         case "EMAILID":
-            return email_id(row)
+            return email_id(row.content_id)
         case "THREADID":
             return THREAD_ID
     assert summary is not None  # noqa: S101 -- `opens` is set for all the others

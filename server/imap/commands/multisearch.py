@@ -53,17 +53,16 @@ async def _search(session: Session, command: MultiSearch, returns: Returns, sigh
     async with saving(sight, returns):
         at = sight.shared.modseq
         program = Program(command.search, sight, session.services.now())
-        rows = await finder.find(program)
-        found = results.numbers(sight, rows, by_uid=True)
+        found = await finder.find(program)
         # RFC 7377 §2.1: of a mailbox where nothing matches nothing is told.
-        if rows:
-            modseq = results.highest_modseq(rows, returns) if command.search.modseq else None
+        if found:
+            modseq = results.highest_modseq(sight, found, returns) if command.search.modseq else None
             name = session.written_name(sight.folder.name)
             mailbox = b" MAILBOX %s UIDVALIDITY %d" % (name, sight.folder.uidvalidity)
             results.tell_extended(session, returns, found, modseq, True, mailbox)
             await session.drain()
         if "SAVE" in returns:
-            results.save(sight, returns, rows)
+            results.save(sight, returns, found)
         if "UPDATE" in returns and sight is session.selected:
             # RFC 7377 §2.2: of the others no news are told.
             contexts.follow(session, sight, contexts.Context(program, True, at, found))

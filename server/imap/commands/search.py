@@ -47,17 +47,17 @@ async def _search(session: Session, command: Search, by_uid: bool) -> None:
         program = Program(command, selected, session.services.now())
         contexts.refuse_tag_in_use(session, selected, returns)
         at = selected.shared.modseq
-        rows = await Finder(session, selected).find(program)
-        found = results.numbers(selected, rows, by_uid)
-        modseq = results.highest_modseq(rows, returns) if command.modseq else None
+        uids = await Finder(session, selected).find(program)
+        found = results.numbers(selected, uids, by_uid)
+        modseq = results.highest_modseq(selected, uids, returns) if command.modseq else None
         if returns is None:
             results.tell_plain(session, b"SEARCH", found, modseq)
             return
         results.tell_extended(session, returns, found, modseq, by_uid)
         if "SAVE" in returns:
-            results.save(selected, returns, rows)
+            results.save(selected, returns, uids)
         if "UPDATE" in returns:
-            contexts.follow(session, selected, contexts.Context(program, by_uid, at, [row.uid for row in rows]))
+            contexts.follow(session, selected, contexts.Context(program, by_uid, at, uids))
 
 
 @dataclass(frozen=True, slots=True)

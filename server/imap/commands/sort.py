@@ -45,17 +45,17 @@ async def _sort(session: Session, command: Sort, by_uid: bool) -> None:
         contexts.refuse_tag_in_use(session, selected, returns)
         finder, order, at = Finder(session, selected), Order(command.criteria), selected.shared.modseq
         keyed = await order.sorted(finder, await finder.find(program))
-        rows = [row for _, row in keyed]
-        found = results.numbers(selected, rows, by_uid)
-        modseq = results.highest_modseq(rows, returns) if command.search.modseq else None
+        uids = [uid for _, uid in keyed]
+        found = results.numbers(selected, uids, by_uid)
+        modseq = results.highest_modseq(selected, uids, returns) if command.search.modseq else None
         if returns is None:
             results.tell_plain(session, b"SORT", found, modseq)
             return
         results.tell_extended(session, returns, found, modseq, by_uid)
         if "SAVE" in returns:
-            results.save(selected, returns, rows)
+            results.save(selected, returns, uids)
         if "UPDATE" in returns:
-            uids, keys = [row.uid for row in rows], [key for key, _ in keyed]
+            keys = [key for key, _ in keyed]
             contexts.follow(session, selected, contexts.Context(program, by_uid, at, uids, order, keys))
 
 
@@ -73,10 +73,10 @@ async def _thread(session: Session, command: Thread, by_uid: bool) -> None:
     selected = session.sight
     program = Program(command.search, selected, session.services.now())
     finder = Finder(session, selected)
-    rows = await finder.find(program)
-    lines = await finder.lines(rows, ("moment", "base", "ids"))
-    numbers = results.numbers(selected, rows, by_uid)
-    messages = [Threaded.of(number, row, *lines[row.uid]) for number, row in zip(numbers, rows, strict=True)]
+    uids = await finder.find(program)
+    lines, facts = await finder.lines(uids, ("moment", "base", "ids")), finder.facts(uids)
+    numbers = results.numbers(selected, uids, by_uid)
+    messages = [Threaded.of(number, uid, facts[uid][0], *lines[uid]) for number, uid in zip(numbers, uids, strict=True)]
     # In a thread of its own: a large mailbox takes a second, and other sessions go on.
     threads = await asyncio.to_thread(lambda: render(THREADERS[command.algorithm](messages)))
     session.line(b"THREAD" + (b" " + threads if threads else b""))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from crypto.errors import IntegrityError
 from server.mail.gist import Gist
-from server.mailbox.model import Row
+from server.mailbox.table import Chunk
 
 SPAN = 1_000  # uids of a block
 _FORMAT = 1  # what gist, folding and signature mean; another one is made anew
@@ -51,8 +51,8 @@ class Members:
     contents: bytes
 
     @classmethod
-    def of(cls, block_id: bytes, rows: Sequence[Row]) -> Members:
-        return cls(block_id, array("I", [row.uid for row in rows]), b"".join(row.content_id for row in rows))
+    def of(cls, block_id: bytes, chunk: Chunk) -> Members:
+        return cls(block_id, chunk.uids, chunk.contents)
 
     def to_bytes(self) -> bytes:
         uids = struct.pack(f"!{len(self.uids)}I", *self.uids)
@@ -76,16 +76,15 @@ class Members:
         size = _CONTENT_BYTES
         return [self.contents[at : at + size] for at in range(0, len(self.contents), size)]
 
-    def places(self, rows: Sequence[Row]) -> list[int] | None:
-        """Where each of the rows (in order of uid) stands among the members, -1 for nowhere; None: all, one for one."""
-        same = len(rows) == len(self.uids) and self.contents == b"".join([row.content_id for row in rows])
-        if same and self.uids == array("I", [row.uid for row in rows]):
+    def places(self, chunk: Chunk) -> list[int] | None:
+        """Where each message of a chunk stands among the members, -1 for nowhere; None: all of them, one for one."""
+        if self.contents == chunk.contents and self.uids == chunk.uids:
             return None
         at = {uid: place for place, uid in enumerate(self.uids)}
         found = []
-        for row in rows:
-            place = at.get(row.uid, -1)
-            known = place >= 0 and self.contents.startswith(row.content_id, place * _CONTENT_BYTES)
+        for uid, content_id in zip(chunk.uids, chunk.content_ids(), strict=True):
+            place = at.get(uid, -1)
+            known = place >= 0 and self.contents.startswith(content_id, place * _CONTENT_BYTES)
             found.append(place if known else -1)
         return found
 
@@ -162,24 +161,24 @@ def decode_words(plain: bytes, count: int) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The parts of a block that were asked for, for those of the rows asked for that it knows: all in one order."""
+    """The parts of a block that were asked for, for those messages of a chunk that it knows: all in one order."""
 
-    rows: list[Row]
+    chunk: Chunk
     lines: dict[str, Lines]
     words: list[bytes] | None = None
 
 
 def select(
-    places: Sequence[int] | None, rows: Sequence[Row], lines: dict[str, Lines], words: list[bytes] | None
-) -> tuple[Block, list[Row]]:
-    """A block cut to the rows asked for, and the rows that it does not know; `places` is what its members say."""
+    places: Sequence[int] | None, chunk: Chunk, lines: dict[str, Lines], words: list[bytes] | None
+) -> tuple[Block, Chunk]:
+    """A block cut to a chunk, and the messages that it does not know; `places` is what its members say."""
     if places is None:
-        return Block(list(rows), lines, words), []
-    known = [(row, place) for row, place in zip(rows, places, strict=True) if place >= 0]
+        return Block(chunk, lines, words), chunk.pick(())
+    known = [at for at, place in enumerate(places) if place >= 0]
     kept = {}
     for name, column in lines.items():
         split = column.split()
-        kept[name] = Lines.of([split[place] for _, place in known])
-    cut = None if words is None else [words[place] for _, place in known]
-    unknown = [row for row, place in zip(rows, places, strict=True) if place < 0]
-    return Block([row for row, _ in known], kept, cut), unknown
+        kept[name] = Lines.of([split[places[at]] for at in known])
+    cut = None if words is None else [words[places[at]] for at in known]
+    unknown = [at for at, place in enumerate(places) if place < 0]
+    return Block(chunk.pick(known), kept, cut), chunk.pick(unknown)

@@ -26,7 +26,7 @@ from server.mailbox.blocks import block
 from server.mailbox.blocks.block import PARTS, WORDS, Block, Lines, Members
 from server.mailbox.blocks.signature import ANYTHING, Signer
 from server.mailbox.keys import OwnerKey
-from server.mailbox.model import Row
+from server.mailbox.table import Chunk
 from server.mailbox.trouble import connection
 from server.mailbox.words import whole_header
 
@@ -104,42 +104,43 @@ class Shelf:
         self._folder_id = folder_id
 
     async def blocks(
-        self, chunks: Mapping[int, Sequence[Row]], parts: Collection[str], make: Collection[int]
-    ) -> dict[int, tuple[Block, list[Row]]]:
-        """For each chunk (all rows whose uid has that number): the block, and the rows that it does not know.
+        self, chunks: Mapping[int, Chunk], parts: Collection[str], make: Collection[int]
+    ) -> dict[int, tuple[Block, Chunk]]:
+        """For each chunk (all messages whose uid has that number): the block, and the messages that it does not know.
 
-        A block that is missing, or lacks words or too many of the rows, is made if its number is among `make`, else it
+        A block that is missing, or lacks words or too many of them, is made if its number is among `make`, else it
         is left out.
         """
         opened = await self._read(list(chunks), parts)
-        found: dict[int, tuple[Block, list[Row]]] = {}
-        for number, rows in chunks.items():
+        found: dict[int, tuple[Block, Chunk]] = {}
+        for number, chunk in chunks.items():
             one = opened.get(number)
-            places = one.members.places(rows) if one is not None else None
+            places = one.members.places(chunk) if one is not None else None
             if one is None or (places or []).count(-1) > BLOCK_SLACK or not one.has(parts, but=WORDS):
                 if number not in make:
                     continue
-                one = await self._made(number, rows, parts)
-                places = one.members.places(rows)
+                one = await self._made(number, chunk, parts)
+                places = one.members.places(chunk)
             elif not one.has(parts):
                 if number not in make:
                     continue
                 one.words = await sign(self._mailbox, one.members, {})
                 await self._keep(number, one, {WORDS: block.encode_words(one.words)})
-            found[number] = block.select(places, rows, one.lines, one.words)
+            found[number] = block.select(places, chunk, one.lines, one.words)
         return found
 
     async def _read(self, numbers: Sequence[int], parts: Collection[str]) -> dict[int, Opened]:
         async with connection(self._pool) as acquired:
             return await read(acquired, self._key, self._folder_id, numbers, parts)
 
-    async def _made(self, number: int, rows: Sequence[Row], parts: Collection[str]) -> Opened:
+    async def _made(self, number: int, chunk: Chunk, parts: Collection[str]) -> Opened:
         """A new block in place of what was there; signatures that the old one had are taken over."""
-        gists = await read_gists(self._mailbox, [row.content_id for row in rows])
+        contents = chunk.content_ids()
+        gists = await read_gists(self._mailbox, contents)
         # A message that does not open is no member: who searches tries it again, and says so in the log.
-        members = [row for row in rows if row.content_id in gists]
-        one = Opened(Members.of(os.urandom(16), members))
-        plain = {part: block.encode_lines([gists[row.content_id] for row in members], part) for part in PARTS}
+        members = [at for at, content_id in enumerate(contents) if content_id in gists]
+        one = Opened(Members.of(os.urandom(16), chunk.pick(members)))
+        plain = {part: block.encode_lines([gists[contents[at]] for at in members], part) for part in PARTS}
         old = (await self._read([number], (WORDS,))).get(number)
         known = old.signatures() if old is not None else {}
         if known or WORDS in parts:

@@ -16,6 +16,7 @@ from server.imap.grammar.search import search
 from server.imap.matching import Program
 from server.imap.view import Selected, SharedView
 from server.mailbox.blocks.signature import Question, Signer
+from server.mailbox.table import Table
 from tests.imap_doubles import NOW, Backend, MemoryMailbox, Wire, signed_in
 
 NAMES = ("alice", "bruno", "Zoé", "Élodie", "ÉMILE", "carole")
@@ -87,14 +88,14 @@ async def read_all(mailbox: MemoryMailbox, selected: Selected) -> list[Opened]:
         assert row is not None
         summary = (await mailbox.summaries([row.content_id]))[row.content_id]
         words = await mailbox.words(row.content_id, summary)
-        found.append(Opened(row, summary.header, words))
+        found.append(Opened(Table([row]).chunk(), summary.header, words))
     return found
 
 
 def judged(text: str, selected: Selected, messages: list[Opened]) -> list[int]:
     """What the program says of each."""
     program = Program(search(Cursor(Frame(b" " + text.encode()))), selected, NOW)
-    answers = [(message.rows[0].uid, *program.judge(message)) for message in messages]
+    answers = [(message.chunk.uids[0], *program.judge(message)) for message in messages]
     assert all(sure == maybe for _, sure, maybe in answers)
     return [uid for uid, sure, _ in answers if sure]
 
@@ -147,7 +148,7 @@ async def test_orders_and_threads_are_those_of_the_messages_themselves(chance: r
 async def test_a_text_that_is_nowhere_opens_no_body_of_a_block(chance: random.Random) -> None:
     mailbox = await filled(chance, 400)
     wire = await selected_session(mailbox)
-    blocks = await mailbox.blocks(1, {0: list(mailbox.kept[1].rows.values())[:500]}, ["words"], [0])
+    blocks = await mailbox.blocks(1, {0: Table(mailbox.kept[1].rows.values()).chunk()}, ["words"], [0])
     assert blocks[0][0].words is not None
     mailbox.calls.clear()
     assert uids(await wire.ask(b"a UID SEARCH BODY polyarthrite")) == []
