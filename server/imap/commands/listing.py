@@ -3,6 +3,8 @@ rights (RFC 8440), annotations (RFC 9590)."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from server.base.limits import IMAP_PATTERNS
@@ -19,7 +21,7 @@ from server.mailbox.model import Folder
 _BASE = frozenset({"SUBSCRIBED", "SPECIAL-USE"})
 _SELECT = {"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"}
 _RETURN = {"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"}
-_TOLD_AT_ONCE = 50  # names judged between two turns of other sessions
+_JUDGED_AT_ONCE = 5  # names, between two turns of other sessions: some milliseconds with the worst of patterns
 _PATTERN_BYTES = 1_000  # a pattern longer than any name with some wildcards names nothing
 
 
@@ -148,15 +150,16 @@ async def list_(session: Session, command: List) -> Done:
     patterns = _patterns(session, command)
     # RFC 5258 §3.1: subscribed names are told, also those that no mailbox has.
     kept = await session.mailbox.kept_subscriptions() if "SUBSCRIBED" in command.select else []
-    entries = _tree(await session.mailbox.folders(), kept, patterns)
+    folders = await session.mailbox.folders()
+    matching = await _matching([*(folder.name for folder in folders), *kept], patterns)
+    entries = _tree(folders, kept, matching)
     states = await session.mailbox.states() if command.status else {}
     deleted = await reclaimable(session, command.status)
     known = await session.mailbox.annotations(reader(session)) if command.metadata else {}
-    for number, entry in enumerate(entries, 1):
-        if number % _TOLD_AT_ONCE == 0:
-            await session.drain()
+    for entry in entries:
         if not _wanted(entry, command):
             continue
+        await session.drain()
         session.line(b"LIST (%s) %s" % (b" ".join(_attributes(entry, command)), _place(session, entry, command)))
         folder = entry.folder
         if folder is None:
@@ -169,7 +172,6 @@ async def list_(session: Session, command: List) -> Done:
             entries_of = known.get(folder.folder_id, {})
             told = {name: value for asked in command.metadata for name, value in chosen(entries_of, asked).items()}
             session.line(metadata_line(session, folder.name, told))
-    await session.drain()
     return Done("LIST completed")
 
 
@@ -185,7 +187,22 @@ def _patterns(session: Session, command: List) -> list[Pattern]:
     return patterns
 
 
-def _tree(folders: list[Folder], kept: list[str], patterns: list[Pattern]) -> list[_Entry]:
+async def _matching(names: Iterable[str], patterns: Sequence[Pattern]) -> set[str]:
+    """Those of these names, and of the levels above them, that a pattern matches; between some others have a turn."""
+    judged: dict[str, bool] = {}
+    for name in names:
+        levels = name.split(DELIMITER)
+        for depth in range(len(levels), 0, -1):
+            level = DELIMITER.join(levels[:depth])
+            if level in judged:
+                break
+            if len(judged) % _JUDGED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            judged[level] = any(pattern.matches(level) for pattern in patterns)
+    return {name for name, matches in judged.items() if matches}
+
+
+def _tree(folders: list[Folder], kept: list[str], matching: Set[str]) -> list[_Entry]:
     """All names in the order of `folders`, then those `kept`; levels above that no folder has before their children."""
     entries: dict[str, _Entry] = {}
     by_name = {folder.name: folder for folder in folders}
@@ -195,8 +212,8 @@ def _tree(folders: list[Folder], kept: list[str], patterns: list[Pattern]) -> li
             level = DELIMITER.join(levels[:depth])
             if level not in entries:
                 folder = by_name.get(level)
-                matches = any(pattern.matches(level) for pattern in patterns)
-                entries[level] = _Entry(level, folder, folder is not None and folder.subscribed, matches)
+                subscribed = folder is not None and folder.subscribed
+                entries[level] = _Entry(level, folder, subscribed, level in matching)
         entry = entries[name]
         entry.subscribed |= name not in by_name
         for depth in range(1, len(levels)):
@@ -246,7 +263,7 @@ def tell_place(
 ) -> None:
     """A folder of `folders` as LIST tells it, with the name the client knows where it differs (RFC 9051 §6.3.9.7)."""
     plain = List(b"", (), returns=frozenset({"SUBSCRIBED"} if subscribed else ()))
-    entry = next((entry for entry in _tree(folders, [], []) if entry.name == folder.name), None)
+    entry = next((entry for entry in _tree(folders, [], frozenset()) if entry.name == folder.name), None)
     if entry is None:
         return  # it went between two questions; what follows tells
     place = _place(session, entry, plain)
@@ -260,15 +277,16 @@ async def lsub(session: Session, command: List) -> Done:
     told: dict[str, bytes] = {}
     folders = [folder.name for folder in await session.mailbox.folders() if folder.subscribed]
     folders += await session.mailbox.kept_subscriptions()
+    matching, known = await _matching(folders, patterns), set(folders)
     for name in folders:
-        if any(pattern.matches(name) for pattern in patterns):
+        if name in matching:
             told[name] = b""
             continue
         # RFC 3501 §6.3.9: "%" tells the level above a subscribed name, as \Noselect.
         levels = name.split(DELIMITER)
         for depth in range(len(levels) - 1, 0, -1):
             above = DELIMITER.join(levels[:depth])
-            if above not in folders and any(pattern.matches(above) for pattern in patterns):
+            if above not in known and above in matching:
                 told.setdefault(above, b"\\Noselect")
                 break
     for name, attribute in told.items():

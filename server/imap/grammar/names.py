@@ -96,7 +96,8 @@ class Pattern:
         head, slash, rest = pattern.partition(DELIMITER)
         if head.upper() == "INBOX":
             pattern = "INBOX" + slash + rest
-        pattern = re.sub(r"\*[*%]*|%+(?!\*)", lambda run: "*" if "*" in run[0] else "%", pattern)
+        pattern = re.sub(r"[*%]+", lambda run: "*" if "*" in run[0] else "%", pattern)
+        self._shortest = len(pattern) - pattern.count("*") - pattern.count("%")
         self._accepts: dict[str, int] = {}
         self._stars = self._percents = 0
         size = 0
@@ -111,6 +112,8 @@ class Pattern:
         self._final = 1 << size
 
     def matches(self, name: str) -> bool:
+        if len(name) < self._shortest:
+            return False
         wild = self._stars | self._percents
         alive = self._skip(1, wild)
         for character in name:
@@ -122,7 +125,5 @@ class Pattern:
 
     @staticmethod
     def _skip(alive: int, wild: int) -> int:
-        """Let each position on a wildcard also stand behind it (it may match nothing)."""
-        while (wider := alive | ((alive & wild) << 1)) != alive:
-            alive = wider
-        return alive
+        """Let each position on a wildcard also stand behind it (it may match nothing); no two stand side by side."""
+        return alive | (alive & wild) << 1
