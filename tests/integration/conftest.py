@@ -53,10 +53,3 @@ async def submission(world: store_world.World, pki: Path, anchors: TrustAnchors)
     """Submission on loopback before the store."""
     async with post(world, pki, anchors) as running:
         yield running
-
-
-@pytest.fixture
-async def imap(world: store_world.World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Access]:
-    """IMAP on loopback before the store."""
-    async with access(world, pki, anchors) as running:
-        yield running
