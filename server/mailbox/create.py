@@ -21,6 +21,7 @@ from server.audit.trail import Audit
 from server.base.errors import Reason, Refused
 from server.mail.addresses import normalise, valid
 from server.mailbox import queries
+from server.mailbox.blocks import queries as block_queries
 from server.mailbox.keys import OwnerKey, identity_context, identity_text, owner_key
 from server.mailbox.model import (
     NEW_FOLDERS,
@@ -79,7 +80,7 @@ async def close(connection: asyncpg.Connection, owner_id: int) -> bool:
     async with connection.transaction():
         closed = await connection.fetchval(queries.CLOSE_OWNER, owner_id)
         await connection.execute(queries.CLOSE_ADDRESSES, owner_id)
-        await connection.execute(queries.DROP_OWNERS_BLOCKS, owner_id)
+        await connection.execute(block_queries.DROP_OWNERS_BLOCKS, owner_id)
     return bool(closed)
 
 

@@ -14,6 +14,7 @@ from server.base import metrics
 from server.base.errors import Refused
 from server.base.limits import STRAY_PIECES_SECONDS
 from server.mailbox import queries
+from server.mailbox.blocks import queries as block_queries
 from server.mailbox.create import fill_spares
 from server.mailbox.keys import SEALED_FORM, Keys
 from server.mailbox.trouble import connection
@@ -78,7 +79,7 @@ async def collect_content(
             # A statement of its own: its snapshot sees whatever was committed before the rows were held.
             await acquired.fetch(queries.COLLECT, owners, contents)
         large = await acquired.fetch(queries.COLLECT_LARGE, stray_seconds, COLLECT_ROWS)
-        await acquired.execute(queries.DROP_STALE_BLOCKS, unreferenced_seconds, STALE_BLOCKS)
+        await acquired.execute(block_queries.DROP_STALE_BLOCKS, unreferenced_seconds, STALE_BLOCKS)
     return len(held) + len(large)
 
 

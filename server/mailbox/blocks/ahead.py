@@ -9,7 +9,7 @@ import structlog
 
 from crypto.errors import CryptoError
 from server.base.errors import Refused
-from server.mailbox import queries
+from server.mailbox.blocks import queries
 from server.mailbox.store import Store
 from server.mailbox.trouble import connection
 

@@ -21,8 +21,8 @@ from crypto.errors import CryptoError
 from server.base.errors import Refused, TryLater
 from server.base.limits import BLOCK_SLACK, IMAP_FETCH_STEP, SMALL_MESSAGE
 from server.mail.gist import Gist, kept
-from server.mailbox import queries
-from server.mailbox.blocks import block
+from server.mailbox import queries as mailbox_queries
+from server.mailbox.blocks import block, queries
 from server.mailbox.blocks.block import PARTS, WORDS, Block, Lines, Members
 from server.mailbox.blocks.signature import ANYTHING, Signer
 from server.mailbox.keys import OwnerKey
@@ -160,7 +160,7 @@ class Shelf:
         try:
             async with connection(self._pool) as acquired, acquired.transaction():
                 # Under the folder's lock it is known for sure whether a member went meanwhile (queries.ADD_TO_BLOCK).
-                if not await acquired.fetch(queries.LOCK_FOLDERS, key.owner_id, [folder_id]):
+                if not await acquired.fetch(mailbox_queries.LOCK_FOLDERS, key.owner_id, [folder_id]):
                     return
                 if _MEMBERS in plain:
                     await acquired.execute(queries.DROP_BLOCK, key.owner_id, folder_id, number)
