@@ -119,8 +119,9 @@ class _Fetching:
         gone = len(rows) < len(uids)
         if self.since is not None:
             if self.vanished:
-                largest = self.selected.uids[-1] if self.selected.uids else 0
-                await tell_vanished(self.session, self.selected, self.since, self.numbers.resolve(largest))
+                # "*" is the last message there was: the last ones may be what vanished.
+                known = self.numbers.resolve(self.selected.state.uidnext - 1)
+                await tell_vanished(self.session, self.selected, self.since, known)
             rows = [row for row in rows if row.modseq > self.since]
         if self.range is not None:
             # RFC 9394 §3.2: a part of what the other modifiers leave.
