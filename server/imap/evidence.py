@@ -58,21 +58,21 @@ class Gathered(Evidence):
         column = self.lines.get(SEARCHED.get(name, ""))
         if column is None:
             return super().in_field(name, needle)
-        found = column.holding(needle or MARK)
-        return found, found | column.holding(UNTOLD)
+        found = mask(column.holding(needle or MARK) or ())
+        return found, found | mask(column.holding(UNTOLD) or ())
 
     def by_day(self, test: Callable[[str], bool]) -> Bounds:
         column = self.lines.get("day")
         if column is None:
             return super().by_day(test)
-        untold = column.holding(UNTOLD)
+        untold = mask(column.holding(UNTOLD) or ())
         found = mask(map(test, column.split())) & ~untold
         return found, found | untold
 
     def in_words(self, question: Question, needle: str, header: bool) -> Bounds:
         if self.words is None:
             return super().in_words(question, needle, header)
-        return 0, mask(map(question.may_stand_in, self.words))
+        return 0, mask(question.may_stand_in(self.words))
 
 
 class Opened(Evidence):

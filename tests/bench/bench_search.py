@@ -131,10 +131,10 @@ async def false_positives(mailbox: Mailbox, words: tuple[str, ...]) -> tuple[int
         texts = [await mailbox.words(content_id, summaries[content_id]) for content_id in content_ids]
         for word in words:
             question = Question(word)
-            for signature, text in zip(block.words or (), texts, strict=True):
+            for passed, text in zip(question.may_stand_in(block.words or ()), texts, strict=True):
                 if word not in text.header and word not in text.body:
                     without += 1
-                    wrong += question.may_stand_in(signature)
+                    wrong += passed
     return wrong, without
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,13 +89,12 @@ class Members:
 
 
 class Lines:
-    """A line of text for each of some messages; a text is found in all of them at once."""
+    """A line of text for each of some messages; a text is looked for in all of them at once."""
 
-    __slots__ = ("_starts", "text")
+    __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._starts: list[int] | None = None
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> Lines:
@@ -105,21 +103,9 @@ class Lines:
     def split(self) -> list[str]:
         return self.text.split("\n")
 
-    def holding(self, needle: str) -> int:
-        """A mask of the lines that hold `needle` (bit 0: the first), which is not empty and has no line end."""
-        text, mask = self.text, 0
-        at = text.find(needle)
-        if at < 0:
-            return 0
-        if self._starts is None:
-            self._starts = [0]
-            for line in self.split():
-                self._starts.append(self._starts[-1] + len(line) + 1)
-        while at >= 0:
-            number = bisect_right(self._starts, at) - 1
-            mask |= 1 << number
-            at = text.find(needle, self._starts[number + 1])
-        return mask
+    def holding(self, needle: str) -> list[bool] | None:
+        """Which lines hold `needle`, which has no line end; None for none, as is most often so."""
+        return [needle in line for line in self.split()] if needle in self.text else None
 
 
 def encode_lines(gists: Sequence[Gist], part: str) -> bytes:

@@ -7,6 +7,8 @@ those of single words with the spaces around them; what spans a space would tell
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SMALLEST, _LARGEST = 8, 16  # powers of two: 256 bits for some words, 65,536 for a book
 _BITS_A_GROUP = 4  # a word of eight letters has six groups: 1/4**6 of those without it look as if they held it
 _SPREAD = 2_654_435_761  # Knuth's multiplicative hash: 2**32 over the golden ratio, whose top bits are well spread
@@ -55,21 +57,27 @@ class Question:
         # It may begin and end in the middle of a word: a space is known only between two of its own.
         edged = [(" " if at else "") + word + (" " if at < last else "") for at, word in enumerate(words)]
         self._groups = frozenset().union(*map(_groups, edged))
-        self._asked: dict[int, int] = {}  # size of a signature in octets → the bits asked for
+        self._asked: dict[int, list[tuple[int, int]]] = {}  # octets of a signature → where it must have which bit
 
-    def may_stand_in(self, signature: bytes) -> bool:
+    def may_stand_in(self, signatures: Sequence[bytes]) -> list[bool]:
         """False: the text with this signature does not hold it. An unknown size of signature answers True."""
-        size = len(signature)
-        bits = self._asked.get(size)
-        if bits is None:
-            bits = self._asked[size] = self._of(size)
-        return int.from_bytes(signature, "little") & bits == bits
+        asked, answers = self._asked, []
+        for signature in signatures:
+            size = len(signature)
+            bits = asked.get(size)
+            if bits is None:
+                bits = asked[size] = self._of(size)
+            for at, bit in bits:  # most fail at the first or the second
+                if not signature[at] & bit:
+                    answers.append(False)
+                    break
+            else:
+                answers.append(True)
+        return answers
 
-    def _of(self, size: int) -> int:
+    def _of(self, size: int) -> list[tuple[int, int]]:
         power = size.bit_length() + 2
         if size != 1 << power - 3 or not _SMALLEST <= power <= _LARGEST:
-            return 0
-        bits = 0
-        for group in self._groups:
-            bits |= 1 << (group >> 32 - power)
-        return bits
+            return []
+        bits = [group >> 32 - power for group in self._groups]
+        return [(bit >> 3, 1 << (bit & 7)) for bit in bits]
