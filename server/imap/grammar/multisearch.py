@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from server.base.limits import IMAP_SEARCH_SOURCES
 from server.imap.grammar.cursor import BadSyntax, Cursor
+from server.imap.grammar.notify import mailboxes
 from server.imap.grammar.search import Search, next_word, search
 
 _ALONE = frozenset({"SELECTED", "INBOXES", "PERSONAL", "SUBSCRIBED"})
@@ -50,12 +51,4 @@ def _source(cursor: Cursor) -> Source:
     if where not in _NAMED:
         raise BadSyntax("Unknown mailbox specifier")
     cursor.sp()
-    # one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")"
-    if not cursor.peek(b"("):
-        return Source(where, (cursor.astring("a mailbox name"),))
-    cursor.open()
-    names = [cursor.astring("a mailbox name")]
-    while cursor.take(b" "):
-        names.append(cursor.astring("a mailbox name"))
-    cursor.close()
-    return Source(where, tuple(names))
+    return Source(where, mailboxes(cursor))

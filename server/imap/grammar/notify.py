@@ -94,7 +94,7 @@ def _group(cursor: Cursor, unknown: set[str]) -> Group:
     cursor.sp()
     names: tuple[bytes, ...] = ()
     if where in (Where.SUBTREE, Where.MAILBOXES):
-        names = _names(cursor)
+        names = mailboxes(cursor)
         cursor.sp()
     events: list[str] = []
     fetch: tuple[Attribute, ...] = ()
@@ -119,8 +119,8 @@ def _group(cursor: Cursor, unknown: set[str]) -> Group:
     return group
 
 
-def _names(cursor: Cursor) -> tuple[bytes, ...]:
-    # one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")"
+def mailboxes(cursor: Cursor) -> tuple[bytes, ...]:
+    """one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")" """
     if not cursor.peek(b"("):
         return (cursor.astring("a mailbox name"),)
     cursor.open()
