@@ -16,6 +16,7 @@ from server.mailbox import maintenance
 from server.mailbox.blocks.ahead import Ahead
 from server.mailbox.check import check, problems_of
 from server.mailbox.create import close
+from server.mailbox.keylife.turn import Former, drop
 from server.mailbox.model import NewMessage
 from server.mailbox.store import Store
 from server.mailbox.table import Table
@@ -209,6 +210,14 @@ async def test_blocks_go_with_their_folder_and_their_owner(world: World) -> None
     assert set(await parts(world)) == {(1, 0)}
     await close(world.admin, world.owners[PATIENT])
     assert await parts(world) == {}
+
+
+async def test_blocks_under_a_former_pair_go_with_it(world: World) -> None:
+    await fill(world)
+    await search(await reader(world), "SUBJECT bilan")
+    await drop(world.admin, Former(world.owners[PATIENT], 7, NOW, NOW))
+    assert await parts(world) == {}
+    assert len(await search(await reader(world), "SUBJECT bilan")) == COUNT
 
 
 async def test_a_thousand_that_is_full_has_its_block_before_anybody_searches(world: World) -> None:

@@ -158,8 +158,10 @@ async def bring(
 
 
 async def drop(connection: asyncpg.Connection, pair: Former) -> None:
-    """Forget a former pair under which nothing is left (`is_left`)."""
-    await connection.execute(queries.DROP_PAIR, pair.owner_id, pair.key_id)
+    """Forget a former pair under which nothing is left (`is_left`) but view blocks: searches make them anew."""
+    async with connection.transaction():
+        await connection.execute(store_queries.DROP_OWNERS_BLOCKS, pair.owner_id)
+        await connection.execute(queries.DROP_PAIR, pair.owner_id, pair.key_id)
 
 
 async def _owner(connection: asyncpg.Connection, owner_id: int) -> asyncpg.Record:
