@@ -25,7 +25,7 @@ from server.imap.view import Views
 from server.mail.scan import scan
 from server.mail.summary import Summary, summarise
 from server.mailbox import marks
-from server.mailbox.annotation import Annotations
+from server.mailbox.beside.annotation import Annotations
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import WORDS, Block, Members, encode_lines, encode_words, select
 from server.mailbox.commands import Progress

@@ -22,7 +22,7 @@ from server.mailbox.model import INBOX_ID, LIST_ID, Folder, FolderState
 
 if TYPE_CHECKING:
     from server.imap.session import Session
-    from server.mailbox.annotation import Annotations
+    from server.mailbox.beside.annotation import Annotations
 
 _ITEMS = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
 

@@ -124,35 +124,6 @@ SELECT folder_id, sum(size)::bigint AS octets FROM message JOIN folder_state USI
 """
 SOME_STATES = STATES.rstrip() + " AND folder_id = ANY($2::int[])\n"
 
-# Annotations ----------------------------------------------------------------------------------------------------------
-
-# What one reader ($2) sees: the shared entries, and the reader's own.
-ANNOTATIONS = """
-SELECT folder_id, reader_id, token, sealed FROM annotation
- WHERE owner_id = $1 AND (reader_id IS NULL OR reader_id = $2) ORDER BY folder_id, reader_id, token
-"""
-SET_ANNOTATION = """
-INSERT INTO annotation (owner_id, folder_id, reader_id, token, sealed) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT ON CONSTRAINT annotation_entry DO UPDATE SET sealed = excluded.sealed
-"""
-REMOVE_ANNOTATION = """
-DELETE FROM annotation WHERE owner_id = $1 AND folder_id IS NOT DISTINCT FROM $2
-   AND reader_id IS NOT DISTINCT FROM $3 AND token = $4
-"""
-# How many entries there are where one was set ($2 folder, $3 reader), and the octets of all of the mailbox's.
-COUNT_ANNOTATIONS = """
-SELECT count(*) FILTER (WHERE folder_id IS NOT DISTINCT FROM $2 AND reader_id IS NOT DISTINCT FROM $3) AS entries,
-       coalesce(sum(octet_length(sealed)), 0)::bigint AS octets
-  FROM annotation WHERE owner_id = $1
-"""
-
-# URLs ----------------------------------------------------------------------------------------------------------------
-
-URL_KEY = "SELECT sealed FROM url_key WHERE owner_id = $1 AND folder_id = $2"
-# Two sessions may make a key at once: the first one stands.
-ADD_URL_KEY = "INSERT INTO url_key (owner_id, folder_id, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-DROP_URL_KEYS = "DELETE FROM url_key WHERE owner_id = $1 AND ($2::int IS NULL OR folder_id = $2)"
-
 # Views ---------------------------------------------------------------------------------------------------------------
 
 

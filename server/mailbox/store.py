@@ -29,7 +29,8 @@ from server.base.limits import BLOCK_SLACK
 from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
-from server.mailbox import annotation, commands, content, folders, marks, queries, sharing, terms, url_keys, views
+from server.mailbox import commands, content, folders, marks, queries, sharing, terms, views
+from server.mailbox.beside import annotation, url_keys
 from server.mailbox.blocks.block import PARTS, SPAN, WORDS, Block
 from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
@@ -219,7 +220,7 @@ class Mailbox:
     async def drop_url_keys(self, folder_id: int | None) -> None:
         """Every URL of the folder, or of all, that was made until now leads nowhere."""
         async with connection(self._pool) as acquired:
-            await acquired.execute(queries.DROP_URL_KEYS, self.owner_id, folder_id)
+            await url_keys.drop(acquired, self.owner_id, folder_id)
 
     async def shares(self) -> list[Share]:
         """With whom the mailbox is shared."""

@@ -16,7 +16,7 @@ from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mail.gist import kept
-from server.mailbox import annotation, url_keys
+from server.mailbox.beside import annotation, url_keys
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import PARTS, WORDS
 from server.mailbox.check import queries

@@ -6,7 +6,7 @@ import os
 
 import asyncpg
 
-from server.mailbox import queries
+from server.mailbox.beside import queries
 from server.mailbox.keys import OwnerKey
 
 _BYTES = 32
@@ -24,6 +24,11 @@ async def made(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) ->
     await connection.execute(queries.ADD_URL_KEY, key.owner_id, folder_id, sealed)
     stored = await connection.fetchval(queries.URL_KEY, key.owner_id, folder_id)
     return opened(key, folder_id, stored)
+
+
+async def drop(connection: asyncpg.Connection, owner_id: int, folder_id: int | None) -> None:
+    """Forget the key of a folder, or of all of the mailbox's: no URL made until now is right any more."""
+    await connection.execute(queries.DROP_URL_KEYS, owner_id, folder_id)
 
 
 def opened(key: OwnerKey, folder_id: int, sealed: bytes) -> bytes:

@@ -13,7 +13,8 @@ import asyncpg
 from crypto.errors import IntegrityError
 from server.base.errors import Reason, Refused
 from server.base.limits import METADATA_BYTES, METADATA_ENTRIES
-from server.mailbox import queries
+from server.mailbox import queries as mailbox_queries
+from server.mailbox.beside import queries
 from server.mailbox.keys import OwnerKey
 
 PRIVATE = "/private/"
@@ -43,7 +44,7 @@ async def change(
     Raises Refused: LIMIT_REACHED (entries of one folder), MAILBOX_FULL (octets of all), NO_SUCH_FOLDER.
     """
     async with connection.transaction():
-        await connection.execute(queries.LOCK_OWNER, key.owner_id)
+        await connection.execute(mailbox_queries.LOCK_OWNER, key.owner_id)
         for name, value in entries.items():
             reader = reader_id if name.startswith(PRIVATE) else None
             token = key.own_token("annotation", name.encode())
