@@ -146,7 +146,7 @@ class Dialogue:
         if self._inflater is None:
             return False
         try:
-            piece = self._inflater.read(self._reader.missing)
+            piece = self._inflater.read(self._reader.wanted)
         except zlib.error:
             self.say_bye("The compressed stream is damaged")
             return False

@@ -128,7 +128,12 @@ class Reader:
     @property
     def missing(self) -> int:
         """Octets of an admitted literal that have not come, while nothing can be done without them."""
-        return 0 if self._passing is not None else max((self._need or 0) - len(self._buffer), 0)
+        return 0 if self._passing is not None else self.wanted
+
+    @property
+    def wanted(self) -> int:
+        """Octets of an admitted literal that have not come."""
+        return max((self._need or 0) - len(self._buffer), 0)
 
     @property
     def in_command(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from server.base.errors import Reason, TryLater
@@ -35,6 +37,25 @@ async def test_a_large_message_passes(pieces: int) -> None:
     assert told == b"a OK [APPENDUID 1001 1:3] APPEND completed\r\n"
     assert list(backend.mailbox.contents.values()) == [TEXT, b"Subject: deux\r\n\r\n", TEXT + b"z"]
     assert backend.services.budget.free == 300
+
+
+async def test_a_large_message_passes_under_compression(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    add = MemoryIncoming.add
+
+    async def counted(self: MemoryIncoming, data: bytes) -> None:
+        pieces.append(len(data))
+        await add(self, data)
+
+    monkeypatch.setattr(MemoryIncoming, "add", counted)
+    backend = Backend()
+    wire = await signed_in(backend)
+    assert b"c OK" in await wire.ask(b"c COMPRESS DEFLATE")
+    data = b"\r\n".join(hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(50))
+    assert b"a OK" in await append(wire, data)
+    assert list(backend.mailbox.contents.values()) == [data]
+    # A literal is inflated in pieces, not line by line.
+    assert max(pieces) > 1_000
 
 
 async def test_what_goes_wrong_on_the_way_is_told_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
