@@ -31,7 +31,7 @@ from server.mailbox.blocks.block import WORDS, Block, Members, encode_lines, enc
 from server.mailbox.commands import Progress
 from server.mailbox.model import LIST_ID, Changes, Folder, FolderState, NewMessage, Row, StoreResult, View
 from server.mailbox.sharing import Share
-from server.mailbox.table import Chunk
+from server.mailbox.table import Chunk, Table
 from server.mailbox.terms import Usage
 from server.mailbox.words import Words, open_words
 
@@ -294,7 +294,7 @@ class MemoryMailbox:
                 row = kept.rows[row.uid] = replace(row, flags=mask, keywords=tuple(sorted(words)), modseq=next_modseq)
             result.append(row)
         self._told(folder_id)
-        return StoreResult(result, conflicts, kept.modseq, kept.modseq - before)
+        return StoreResult(Table(result), conflicts, kept.modseq, kept.modseq - before)
 
     async def expunge(
         self, folder_id: int, uids: Sequence[int] | None = None, progress: Progress | None = None

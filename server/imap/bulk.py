@@ -1,16 +1,23 @@
-"""FETCH of what a view holds in columns, for many messages at once: how clients synchronise a whole mailbox."""
+"""What a view holds in columns, for many messages at once: FETCH of flags, as clients synchronise a whole mailbox, and
+the answer to STORE."""
 
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from server.imap.grammar import flags
 from server.imap.session import Session
+from server.imap.view import SharedView
+from server.mailbox.model import StoreResult
+from server.mailbox.table import Table
 
 _STEP = 2_000  # messages told before other sessions get a turn: less than a millisecond
 _FORMS = {"UID": b"UID %d", "FLAGS": b"FLAGS (%b)", "MODSEQ": b"MODSEQ (%d)"}
 ITEMS = frozenset(_FORMS)
+MANY = 100  # messages of a STORE that is not answered row by row
 
 
 async def tell(session: Session, uids: Sequence[int], items: Sequence[str]) -> bool:
@@ -37,3 +44,36 @@ async def tell(session: Session, uids: Sequence[int], items: Sequence[str]) -> b
         await session.drain()
         await asyncio.sleep(0)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a STORE by a session that knows everything makes of many messages, if nobody comes between."""
+
+    shared: SharedView
+    modseq: int
+    uids: array[int]
+    masks: bytes
+
+    def came(self, result: StoreResult) -> bool:
+        """Whether it did so, and the view holds that and no more; to be asked when the view took the result."""
+        rows = result.rows
+        return (
+            self.shared.modseq == self.modseq + result.moves
+            and isinstance(rows, Table)
+            and rows.uids == self.uids
+            and rows.flags == self.masks
+        )
+
+
+def expect(session: Session, uids: Sequence[int], op: str, mask: int) -> Expected | None:
+    """None where each row has to be looked at."""
+    shared, selected = session.sight.shared, session.sight
+    table = shared.table
+    if len(uids) < MANY or not selected.current or session.condstore or session.uidonly:
+        return None
+    if op == "replace" and table.keywords:
+        return None
+    known = table.flags if len(uids) == len(table) else bytes([table.flags[table.find(uid)] for uid in uids])
+    after = {"add": lambda own: own | mask, "remove": lambda own: own & ~mask, "replace": lambda own: mask}[op]
+    return Expected(shared, shared.modseq, array("I", uids), bytes(known).translate(bytes(map(after, range(256)))))

@@ -129,11 +129,16 @@ class SharedView:
     def _put(self, rows: Sequence[Row]) -> None:
         """To be called when `modseq` is that of the rows, or past it: the journal is in its order."""
         fresh = self.table.put(rows)
-        for row in fresh:
+        if len(fresh) > IMAP_JOURNAL:
+            self._changed.clear()
+            self._changed_from = self.modseq
+            fresh = []
+        for uid in fresh:
             if len(self._changed) == IMAP_JOURNAL:
                 self._changed_from = max(self._changed_from, self._changed[0][0])
-            self._changed.append((self.modseq, row.uid))
-        self._learn_keywords(row.keywords for row in fresh if row.keywords)
+            self._changed.append((self.modseq, uid))
+        named = rows.keywords.values() if isinstance(rows, Table) else [row.keywords for row in rows]
+        self._learn_keywords(named)
 
     def _vanish(self, gone: list[int]) -> None:
         self.table.remove(gone)
@@ -192,6 +197,15 @@ class Selected:
     def highest(self) -> bytes:
         """The code of the highest modseq up to which the session was told everything (RFC 7162 §3.1.2.1)."""
         return b"HIGHESTMODSEQ %d" % max(self._modseq, 1)
+
+    @property
+    def current(self) -> bool:
+        """Whether the session was told everything that the view holds, and numbers messages as it does."""
+        return self.uids is self.shared.uids and self._modseq == self.shared.modseq and not self._told
+
+    def catch_up(self) -> None:
+        """The session knows all that made the view go on from where it was `current`."""
+        self._modseq = self.shared.modseq
 
     def number(self, uid: int) -> int:
         """The sequence number of a uid of this session's, 0 when it has none."""

@@ -16,7 +16,8 @@ from server.base.errors import Reason, Refused
 from server.base.limits import KEYWORDS_PER_MESSAGE, STEP_MESSAGES
 from server.mailbox import marks, queries
 from server.mailbox.model import Row, StoreResult
-from server.mailbox.views import no_such_folder
+from server.mailbox.table import Table
+from server.mailbox.views import no_such_folder, table
 
 Progress = Callable[[int, int], None]  # called between steps: messages done, messages in all; quick
 HIGHEST_UID = 2**31 - 1  # int4multirange; two thousand million messages in one folder come first
@@ -47,24 +48,24 @@ async def store(
     """Changes flags step by step. Raises Refused: NO_SUCH_FOLDER, LIMIT_REACHED."""
     words = list({word.lower(): word for word in reversed(keywords)}.values())[::-1]
     words = marks.clearable(words) if op == "remove" else marks.settable(words)
-    rows: list[Row] = []
+    rows = Table()
     conflicts: list[int] = []
     modseq = moves = 0
     for step in _steps(uids, progress):
-        found = []
+        found = None
         # Flags alone take one statement, unless another command passed it; then, and to judge before, with the lock.
         if unchanged_since is None and not words:
-            found = await connection.fetch(
+            found = await connection.fetchrow(
                 queries.STORE_FLAGS, owner_id, folder_id, step, op, int(flags), [], None, marks.LASTING
             )
-        if not found or found[0]["lost"]:
+        if found is None or found["lost"]:
             async with connection.transaction():
                 await _lock(connection, owner_id, folder_id)
                 if unchanged_since is not None:
                     before = await present(connection, owner_id, folder_id, step)
                     conflicts += [row.uid for row in before if row.modseq > unchanged_since]
                     step = [row.uid for row in before if row.modseq <= unchanged_since]
-                found = await connection.fetch(
+                found = await connection.fetchrow(
                     queries.STORE_FLAGS,
                     owner_id,
                     folder_id,
@@ -75,14 +76,13 @@ async def store(
                     unchanged_since,
                     marks.LASTING,
                 )
-                if any(len(row["keywords"]) > KEYWORDS_PER_MESSAGE for row in found):
+                if found is None:
+                    raise no_such_folder()
+                if any(len(own) > KEYWORDS_PER_MESSAGE for own in table(found).keywords.values()):
                     raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")
-                if not found:
-                    modseq = await connection.fetchval(queries.MODSEQ, owner_id, folder_id)
-        rows += map(_row, found)
-        if found:
-            modseq = found[0]["highest"]
-            moves += found[0]["moved"]
+        rows.put(table(found))
+        modseq = found["highest"]
+        moves += found["moved"]
     return StoreResult(rows, conflicts, modseq, moves)
 
 

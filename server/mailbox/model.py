@@ -131,7 +131,7 @@ class StoreResult:
     `modseq` is the folder's at the end; `moves` how many of its steps were this command's.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     conflicts: list[int]
     modseq: int
     moves: int

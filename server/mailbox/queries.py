@@ -137,7 +137,7 @@ SELECT string_agg(int4send(uid), NULL) AS uids, string_agg(content_id, NULL) AS 
        string_agg(timestamptz_send(savedate), NULL) AS savedates, string_agg(int8send(modseq), NULL) AS modseqs,
        string_agg(int4send(size), NULL) AS sizes, array_agg(uid) FILTER (WHERE keywords <> '{}') AS named,
        array_agg(array_to_string(keywords, ' ')) FILTER (WHERE keywords <> '{}') AS keywords
-  FROM (MESSAGES ORDER BY m.uid) AS m""".replace("MESSAGES", messages)
+  FROM (MESSAGES ORDER BY uid) AS m""".replace("MESSAGES", messages)
 
 
 _ALL = "SELECT * FROM message m WHERE m.owner_id = $1 AND m.folder_id = $2"
@@ -188,6 +188,10 @@ SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FR
 # step come back as they stand then, and with them the folder's modseq.
 # It is right without a lock before it: rows change only in transactions that move the folder's modseq, so if that is
 # still what the snapshot saw once its row is locked, the snapshot is the present. If not, nothing is done: `lost`.
+_STORED = """
+SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
+       coalesce(c.modseq, w.modseq) AS modseq, w.size
+  FROM wanted w LEFT JOIN changed c USING (uid)"""
 STORE_FLAGS = """
 WITH seen AS MATERIALIZED (
     SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2
@@ -195,13 +199,14 @@ WITH seen AS MATERIALIZED (
     SELECT m.*,
            CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint
                    ELSE $5::smallint END AS new,
-           CASE $4 WHEN 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
-                                                       (SELECT lower(k) FROM unnest(m.keywords) AS k))
-                   WHEN 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
-                                            (SELECT lower(w) FROM unnest($6::text[]) AS w))
-                   ELSE $6::text[] || ARRAY(SELECT k FROM unnest(m.keywords) AS k
-                                             WHERE lower(k) = ANY($8::text[]) AND lower(k) NOT IN
-                                                   (SELECT lower(w) FROM unnest($6::text[]) AS w)) END AS new_words
+           CASE WHEN $6::text[] = '{}' AND ($4 <> 'replace' OR m.keywords = '{}') THEN m.keywords
+                WHEN $4 = 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
+                                                         (SELECT lower(k) FROM unnest(m.keywords) AS k))
+                WHEN $4 = 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
+                                              (SELECT lower(w) FROM unnest($6::text[]) AS w))
+                ELSE $6::text[] || ARRAY(SELECT k FROM unnest(m.keywords) AS k
+                                          WHERE lower(k) = ANY($8::text[]) AND lower(k) NOT IN
+                                                (SELECT lower(w) FROM unnest($6::text[]) AS w)) END AS new_words
       FROM message m
      WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) AND ($7::bigint IS NULL OR m.modseq <= $7)
 ), differing AS MATERIALIZED (
@@ -224,13 +229,11 @@ WITH seen AS MATERIALIZED (
      WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = d.uid
     RETURNING m.uid, m.keywords, m.modseq
 )
-SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
-       coalesce(c.modseq, w.modseq) AS modseq, w.size, coalesce(n.highestmodseq, s.highestmodseq) AS highest,
-       n.highestmodseq IS NOT NULL AS moved, n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost
-  FROM wanted w CROSS JOIN seen s LEFT JOIN changed c USING (uid) LEFT JOIN counters n ON true
- ORDER BY w.uid
-"""
-MODSEQ = "SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
+SELECT coalesce(n.highestmodseq, s.highestmodseq) AS highest, n.highestmodseq IS NOT NULL AS moved,
+       n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost, r.*
+  FROM seen s LEFT JOIN counters n ON true CROSS JOIN LATERAL (
+COLUMNS) AS r
+""".replace("COLUMNS", _packed(_STORED))
 # Which messages an EXPUNGE would take; steps of them are removed in transactions of their own.
 DELETED = """
 SELECT uid FROM message WHERE owner_id = $1 AND folder_id = $2 AND flags & 8 = 8

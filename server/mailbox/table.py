@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import lt
 from typing import overload
 
 from server.mailbox.model import Flag, Row
@@ -71,17 +72,15 @@ class Table(Sequence[Row]):
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         """`rows` in order of uid."""
-        self._empty()
-        self._extend(list(rows))
-
-    def _empty(self) -> None:
-        self.uids = array("I")
-        self.flags = bytearray()
-        self.modseqs = array("q")
-        self.keywords: dict[int, tuple[str, ...]] = {}  # by uid, of the few that have any
-        self._contents = bytearray()
-        self._internal, self._saved = array("q"), array("q")
-        self._sizes = array("I")
+        rows = list(rows)
+        self.uids = array("I", [row.uid for row in rows])
+        self.flags = bytearray([row.flags for row in rows])
+        self.modseqs = array("q", [row.modseq for row in rows])
+        self.keywords = {row.uid: row.keywords for row in rows if row.keywords}  # by uid, of the few that have any
+        self._contents = bytearray(b"".join([row.content_id for row in rows]))
+        self._internal = array("q", [microseconds(row.internaldate) for row in rows])
+        self._saved = array("q", [microseconds(row.savedate) for row in rows])
+        self._sizes = array("I", [row.size for row in rows])
 
     @classmethod
     def packed(
@@ -158,57 +157,74 @@ class Table(Sequence[Row]):
         found = _UNSEEN.search(self.flags)
         return found.end() if found else 0
 
-    def put(self, rows: Sequence[Row]) -> list[Row]:
-        """Take newer states of messages, and new messages; returns what was not known, in this or a newer state."""
-        fresh: list[Row] = []
-        new: list[Row] = []
-        for row in rows:
-            at = self.find(row.uid)
+    def put(self, rows: Sequence[Row]) -> list[int]:
+        """Take newer states of messages, and new messages, in order of uid; returns the uids of what was not known, in
+        this or a newer state."""
+        newer = rows if isinstance(rows, Table) else Table(rows)
+        if not newer:
+            return []
+        first = bisect_left(self.uids, newer.uids[0])
+        last = first + len(newer)
+        if self.uids[first:last] == newer.uids and all(map(lt, self.modseqs[first:last], newer.modseqs)):
+            self.flags[first:last] = newer.flags
+            self.modseqs[first:last] = newer.modseqs
+            if self.keywords or newer.keywords:
+                for uid in newer.uids:
+                    self._name(uid, newer.keywords.get(uid))
+            return list(newer.uids)
+        fresh, new = [], []
+        for position, uid in enumerate(newer.uids):
+            at = self.find(uid)
             if at < 0:
-                new.append(row)
-            elif self.modseqs[at] < row.modseq:
-                self.modseqs[at] = row.modseq
-                self.flags[at] = row.flags
-                self._name(row)
-                fresh.append(row)
+                new.append(position)
+            elif self.modseqs[at] < newer.modseqs[position]:
+                self.flags[at], self.modseqs[at] = newer.flags[position], newer.modseqs[position]
+                self._name(uid, newer.keywords.get(uid))
+                fresh.append(uid)
         if new:
-            joined = sorted(new, key=lambda row: row.uid)
-            if self.uids and joined[0].uid < self.uids[-1]:
-                joined = sorted([*self, *new], key=lambda row: row.uid)
-                self._empty()
-            self._extend(joined)
-        return fresh + new
+            self._insert(newer if len(new) == len(newer) else newer._chosen(new))
+        return fresh + [newer.uids[position] for position in new]
 
     def remove(self, uids: Iterable[int]) -> None:
         """Take messages out, those that are there."""
         gone = {at for uid in uids if (at := self.find(uid)) >= 0}
         if not gone:
             return
-        for at in gone:
-            self.keywords.pop(self.uids[at], None)
-        kept = [at for at in range(len(self)) if at not in gone]
-        self._contents = bytearray().join([self._contents[at * _ID : at * _ID + _ID] for at in kept])
-        self.flags = bytearray([self.flags[at] for at in kept])
-        self.modseqs, self._sizes = _chosen(self.modseqs, kept), _chosen(self._sizes, kept)
-        self._internal, self._saved = _chosen(self._internal, kept), _chosen(self._saved, kept)
-        self.uids = _chosen(self.uids, kept)
+        self._take(self._chosen([at for at in range(len(self)) if at not in gone]))
 
-    def _extend(self, rows: list[Row]) -> None:
-        self.uids = self.uids + array("I", [row.uid for row in rows])
-        self.flags += bytes([row.flags for row in rows])
-        self.modseqs.extend([row.modseq for row in rows])
-        self._contents += b"".join([row.content_id for row in rows])
-        self._internal.extend([microseconds(row.internaldate) for row in rows])
-        self._saved.extend([microseconds(row.savedate) for row in rows])
-        self._sizes.extend([row.size for row in rows])
-        for row in rows:
-            self._name(row)
+    def _chosen(self, positions: Sequence[int]) -> Table:
+        """The messages at these positions, in their order."""
+        chunk, chosen = self.chunk().pick(positions), Table()
+        chosen.uids, chosen.modseqs, chosen.flags = chunk.uids, chunk.modseqs, bytearray(chunk.flags)
+        chosen._contents, chosen._sizes = bytearray(chunk.contents), chunk.sizes
+        chosen._internal, chosen._saved = chunk.internal, chunk.saved
+        if self.keywords:
+            chosen.keywords = {uid: self.keywords[uid] for uid in chosen.uids if uid in self.keywords}
+        return chosen
 
-    def _name(self, row: Row) -> None:
-        if row.keywords:
-            self.keywords[row.uid] = row.keywords
+    def _insert(self, new: Table) -> None:
+        """Messages that are not there yet."""
+        ordered = not self.uids or new.uids[0] > self.uids[-1]
+        self.uids = self.uids + new.uids
+        self.flags += new.flags
+        self.modseqs += new.modseqs
+        self._contents += new._contents
+        self._internal += new._internal
+        self._saved += new._saved
+        self._sizes += new._sizes
+        self.keywords |= new.keywords
+        if not ordered:
+            self._take(self._chosen(sorted(range(len(self)), key=self.uids.__getitem__)))
+
+    def _take(self, other: Table) -> None:
+        for column in Table.__slots__:
+            setattr(self, column, getattr(other, column))
+
+    def _name(self, uid: int, keywords: tuple[str, ...] | None) -> None:
+        if keywords:
+            self.keywords[uid] = keywords
         else:
-            self.keywords.pop(row.uid, None)
+            self.keywords.pop(uid, None)
 
     def _row(self, at: int) -> Row:
         uid = self.uids[at]

@@ -37,7 +37,7 @@ async def view(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) ->
         raise no_such_folder()
     name = key.open_folder_name(folder_id, row["name"])
     folder = Folder(folder_id, name, row["uidvalidity"], row["special_use"], row["subscribed"])
-    return View(folder, state(folder_id, row), _table(row))
+    return View(folder, state(folder_id, row), table(row))
 
 
 async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int, since_modseq: int) -> Changes:
@@ -46,12 +46,12 @@ async def changes(connection: asyncpg.Connection, owner_id: int, folder_id: int,
     if row is None:
         raise no_such_folder()
     if since_modseq >= row["changes_from"]:
-        return Changes(state(folder_id, row), _table(row), _spans(row["vanished"]), True)
+        return Changes(state(folder_id, row), table(row), _spans(row["vanished"]), True)
     row = await connection.fetchrow(queries.VIEW, owner_id, folder_id)
     if row is None:
         raise no_such_folder()
-    table, now = _table(row), state(folder_id, row)
-    return Changes(now, table.changed_since(since_modseq), missing(table.uids, now.uidnext), False)
+    found, now = table(row), state(folder_id, row)
+    return Changes(now, found.changed_since(since_modseq), missing(found.uids, now.uidnext), False)
 
 
 async def vanished(
@@ -97,7 +97,8 @@ def state(folder_id: int, row: asyncpg.Record) -> FolderState:
     )
 
 
-def _table(row: asyncpg.Record) -> Table:
+def table(row: asyncpg.Record) -> Table:
+    """The messages that a row holds in columns."""
     if row["uids"] is None:
         return Table()
     return Table.packed(

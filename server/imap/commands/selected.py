@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.base.errors import Refused
+from server.imap import bulk
 from server.imap.command import Bare
 from server.imap.commands.append import try_create
 from server.imap.grammar import flags
@@ -140,9 +141,11 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
     uids = selected.resolve(command.numbers, by_uid)
     if command.unchanged_since is not None:
         session.use_condstore()
-    before = {uid: row for uid in uids if (row := selected.row(uid)) is not None}
     if not uids:
         return Done("STORE completed")
+    plain = command.unchanged_since is None and not command.flags.keywords
+    expected = bulk.expect(session, uids, command.op, command.flags.mask) if plain else None
+    before = {} if expected else {uid: row for uid in uids if (row := selected.row(uid)) is not None}
     result = await session.mailbox.store(
         selected.folder.folder_id,
         uids,
@@ -153,6 +156,11 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
         session.progress,
     )
     selected.shared.written(result)
+    if expected is not None and expected.came(result):
+        selected.catch_up()
+        if not command.silent:
+            await bulk.tell(session, uids, ["UID", "FLAGS"] if by_uid else ["FLAGS"])
+        return Done("STORE completed")
     for row in result.rows:
         if not selected.number(row.uid):
             continue
@@ -162,7 +170,7 @@ async def _store(session: Session, command: Store, by_uid: bool) -> Done:
             selected.told(row)
     await session.drain()
     kept_out = [uid if by_uid else selected.number(uid) for uid in result.conflicts]
-    if len(before) < len(uids) and not by_uid:
+    if expected is None and len(before) < len(uids) and not by_uid:
         raise Declined(b"EXPUNGEISSUED", "Some of the messages no longer exist")
     if kept_out:
         return Done("Conditional STORE left some messages as they are", b"MODIFIED " + compact(kept_out))
