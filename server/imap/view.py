@@ -66,9 +66,12 @@ class SharedView:
 
     async def refresh(self, mailbox: Mailbox, force: bool = False) -> None:
         """Bring the view up to the store's present. Raises Refused(NO_SUCH_FOLDER) when the folder is gone."""
-        if not (force or self.stale):
+        # Who comes while another session asks waits for the answer: it is news for both.
+        if not (force or self.stale or self._lock.locked()):
             return
         async with self._lock:
+            if not (force or self.stale):
+                return
             self.stale = False
             try:
                 changes = await mailbox.changes(self.folder.folder_id, self.modseq)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import random
 import re
 import ssl
 import time
@@ -14,6 +15,8 @@ from tests.bench.meter import cpu_seconds, machine_ticks, pss_bytes, steal_share
 
 AT_ONCE = 50  # connections that are opened together
 SETTLED_SECONDS = 5.0
+PUSHED = 60  # messages, one after the other
+PUSH_SECONDS = 60.0  # a push that takes longer is lost
 
 
 @dataclass
@@ -104,34 +107,67 @@ async def _count(line: Line) -> int:
 
 
 async def idle(target: Target, connections: int) -> dict[str, object]:
-    """Open IMAP connections that sign in, select INBOX and IDLE; the memory of the server's processes for each."""
-    lines: list[Line] = []
+    """Open IMAP connections that sign in, select INBOX and IDLE: the memory of the server's processes for each, and how
+    long after the final dot of a message, sent to one mailbox at a time, each connection there hears EXISTS."""
+    lines: list[list[Line]] = [[] for _ in target.users]
 
-    async def wait(user: int) -> None:
+    async def wait(number: int) -> None:
+        user = number % len(target.users)
         line = await _reader(target, user)
         await line.imap(b"b", b"SELECT INBOX")
         line.writer.write(b"c IDLE\r\n")
         if not (await line.reader.readline()).startswith(b"+"):
             raise RuntimeError("IDLE was refused")
-        lines.append(line)
+        lines[user].append(line)
 
     await wait(0)  # what the first of all costs is no connection's
     before = pss_bytes(target.roots)
-    for start in range(0, connections, AT_ONCE):
-        await asyncio.gather(*(wait(n % len(target.users)) for n in range(start, min(start + AT_ONCE, connections))))
+    for start in range(1, connections, AT_ONCE):
+        await asyncio.gather(*(wait(number) for number in range(start, min(start + AT_ONCE, connections))))
     await asyncio.sleep(SETTLED_SECONDS)
     grown = pss_bytes(target.roots) - before
     cpu, began = cpu_seconds(target.roots), time.perf_counter()
     await asyncio.sleep(SETTLED_SECONDS)
     waiting = (cpu_seconds(target.roots) - cpu) / (time.perf_counter() - began)
-    for line in lines:
+    pushes = await _pushes(target, lines)
+    for line in itertools.chain.from_iterable(lines):
         line.writer.close()
     return {
         "server": target.name,
         "connections": connections,
-        "kib_per_connection": round(grown / 1024 / connections, 1),
+        "kib_per_connection": round(grown / 1024 / max(connections - 1, 1), 1),
         "cpu_share_while_idle": round(waiting, 4),
+        "pushes": len(pushes),
+        "push_p50_ms": round(1000 * pushes[len(pushes) // 2], 1),
+        "push_p99_ms": round(1000 * pushes[len(pushes) * 99 // 100], 1),
     }
+
+
+async def _pushes(target: Target, lines: list[list[Line]]) -> list[float]:
+    """Seconds from the final dot to EXISTS, of each connection, in order of size."""
+    waits: list[float] = []
+
+    async def heard(line: Line, began: float) -> None:
+        while not (await line.reader.readline()).endswith(b" EXISTS\r\n"):
+            pass
+        waits.append(time.perf_counter() - began)
+
+    size = min(target.messages)
+    submitter = await _submitter(target, 0)
+    head, _, tail = target.messages[size][0].partition(b"\r\n\r\n")
+    chance = random.Random(7)
+    for number in range(PUSHED):
+        user = number % len(target.users)
+        await submitter.smtp(f"MAIL FROM:<{target.users[0][2]}>".encode(), b"250")
+        await submitter.smtp(f"RCPT TO:<{target.users[user][2]}>".encode(), b"250")
+        await submitter.smtp(b"DATA", b"354")
+        submitter.writer.write(head + b"\r\nMessage-ID: <push.%d@bench.test>\r\n\r\n" % number + tail + b".\r\n")
+        began = time.perf_counter()
+        await asyncio.wait_for(asyncio.gather(*(heard(line, began) for line in lines[user])), PUSH_SECONDS)
+        await submitter.smtp(None, b"250")
+        await asyncio.sleep(chance.uniform(0.05, 0.25))  # in step with no timer of the server
+    submitter.writer.close()
+    return sorted(waits)
 
 
 async def deliver(target: Target, size: int, messages: int, connections: int, mailboxes: int) -> dict[str, object]:

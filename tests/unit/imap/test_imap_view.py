@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,9 @@ from server.imap.grammar.sequence import SequenceSet
 from server.imap.responses import Illegal
 from server.imap.view import Selected, SharedView, Updates
 from server.mailbox.model import Changes, Folder, FolderState, Row, StoreResult, View
+
+if TYPE_CHECKING:
+    from server.mailbox.store import Mailbox
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -130,6 +135,31 @@ def test_a_store_that_changes_nothing_hides_nobody_s_change() -> None:
     assert truth.shared.stale
     truth.refresh()
     assert session.updates(True).exists == 4
+
+
+async def test_sessions_that_ask_at_the_same_time_are_all_told() -> None:
+    truth = Truth(2)
+    sessions = [Selected(truth.shared, False) for _ in range(3)]
+    asked, answer = 0, asyncio.Event()
+
+    class Slow:
+        async def changes(self, folder_id: int, since: int) -> Changes:
+            nonlocal asked
+            asked += 1
+            await answer.wait()
+            return Changes(truth.state(), [row for row in truth.rows.values() if row.modseq > since], [], True)
+
+    async def push(session: Selected) -> int | None:
+        await truth.shared.refresh(cast("Mailbox", Slow()))
+        return session.updates(expunge=True).exists
+
+    truth.append()
+    truth.shared.touch()
+    pushes = [asyncio.create_task(push(session)) for session in sessions]
+    await asyncio.sleep(0)
+    answer.set()
+    assert await asyncio.gather(*pushes) == [3, 3, 3]
+    assert asked == 1
 
 
 def test_numbers_out_of_range() -> None:
