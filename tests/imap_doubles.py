@@ -60,6 +60,7 @@ class Kept:
             sum(not row.flags & 1 for row in rows),
             sum(bool(row.flags & 8) for row in rows),
             sum(row.size for row in rows),
+            self.uidnext,
         )
 
     def add(self, content_id: bytes, size: int, flags: int, keywords: Sequence[str], moment: datetime) -> int:
@@ -241,6 +242,9 @@ class MemoryMailbox:
     async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
         wanted = self.kept if folder_ids is None else folder_ids
         return {number: self.kept[number].state() for number in wanted if number in self.kept}
+
+    async def claim_recent(self, folder_id: int, end: int) -> int | None:
+        return None  # of all that is here some session was told
 
     async def deleted_bytes(self) -> dict[int, int]:
         return {

@@ -30,6 +30,8 @@ async def tell(session: Session, uids: Sequence[int], items: Sequence[str]) -> b
     line = b"* %d FETCH (" + b" ".join([_FORMS[item] for item in items]) + b")\r\n"
     # What arrives or vanishes meanwhile makes the view put other columns in the place of these.
     known, masks, modseqs, keywords = table.uids, table.flags, table.modseqs, table.keywords
+    if session.sight.recent:
+        masks = bytearray(map(session.sight.shown, known, masks))
     for start in range(0, len(positions), _STEP):
         step = positions[start : start + _STEP]
         columns: dict[str, list[bytes] | list[int]] = {}

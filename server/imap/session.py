@@ -261,6 +261,8 @@ class Session:
         if selected is None:
             return
         await selected.shared.refresh(self.mailbox, force)
+        if not self.rev2:
+            await selected.claim_recent(self.mailbox)
         contexts.tell_gone(self, selected)
         self._tell(selected, selected.updates(expunge, flags))
         await contexts.tell_changed(self, selected)
@@ -275,6 +277,8 @@ class Session:
                 self.line(b"%d EXPUNGE" % number)
         if news.exists is not None:
             self.line(b"%d EXISTS" % news.exists)
+            if selected.recent:
+                self.line(b"%d RECENT" % selected.recents())
         group = self.notifications.selected if self.notifications is not None else None
         if group is not None and group.fetch:
             self.arrived += news.arrived
@@ -289,7 +293,7 @@ class Session:
         if (uid or self.qresync) and not self.uidonly:
             items.append(b"UID %d" % row.uid)
         if with_flags:
-            items.append(b"FLAGS (%s)" % flags.render(row.flags, row.keywords))
+            items.append(b"FLAGS (%s)" % flags.render(self.sight.shown(row.uid, row.flags), row.keywords))
         if self.condstore:
             items.append(b"MODSEQ (%d)" % row.modseq)
         self.line(b"%s (%s)" % (self.head(row.uid), b" ".join(items)))

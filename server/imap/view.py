@@ -23,6 +23,7 @@ from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from server.base.limits import IMAP_JOURNAL, IMAP_VIEW_ROWS, IMAP_VIEWS
+from server.imap.grammar.flags import RECENT
 from server.imap.grammar.sequence import SequenceSet
 from server.imap.responses import Illegal
 from server.mailbox.model import Changes, Flag, Folder, FolderState, Row, StoreResult, View
@@ -58,6 +59,7 @@ class SharedView:
         self._changed_from = self.modseq  # the journal holds all changes after this modseq …
         self._vanished_from = 0  # … and all that vanished after this generation
         self.generation = 0
+        self.recent_from = view.state.recent_from  # of messages from this uid on no session was told, as far as known
         self._learn_keywords(self.table.keywords.values())
 
     @property
@@ -124,6 +126,7 @@ class SharedView:
         if changes.state.highestmodseq >= self.modseq:
             self.state = changes.state
             self.modseq = changes.state.highestmodseq
+        self.recent_from = max(self.recent_from, changes.state.recent_from)
         self._put(changes.changed)
         if gone:
             self.generation += 1
@@ -187,6 +190,7 @@ class Selected:
         self._keywords = len(shared.keywords)
         self.saved: array[int] = array("I")  # the result of SEARCH RETURN (SAVE), "$" (RFC 5182)
         self.contexts: dict[bytes, Context] = {}  # searches kept up to date, by tag (RFC 5267)
+        self.recent: list[tuple[int, int]] = []  # uids that are \Recent to this session, in order (RFC 3501 §2.3.2)
 
     @property
     def folder(self) -> Folder:
@@ -241,7 +245,9 @@ class Selected:
         SEARCH is asked for windows of a mailbox that may be smaller (RFC 7377 §2)."""
         if numbers.saved:
             return self.saved, self.saved
-        if by_uid:
+        if numbers.recent:
+            ranges = self.recent
+        elif by_uid:
             ranges = numbers.resolve(self.uids[-1] if self.uids else 0)
         elif self.uidonly:
             raise Illegal("There are no message numbers after UIDONLY", b"UIDREQUIRED")
@@ -253,6 +259,30 @@ class Selected:
                 if 0 < low <= count
             ]
         return [low for low, _ in ranges], [high for _, high in ranges]
+
+    async def claim_recent(self, mailbox: Mailbox) -> None:
+        """What no session was told of is \\Recent to this one, and where it may change the mailbox to no other."""
+        shared, folder_id = self.shared, self.folder.folder_id
+        while shared.uids and shared.uids[-1] >= shared.recent_from:
+            end = shared.uids[-1] + 1
+            if self.read_only:
+                first = max(shared.recent_from, self.recent[-1][1] + 1 if self.recent else 0)
+                if first < end:
+                    self.recent.append((first, end - 1))
+                return
+            claimed = await mailbox.claim_recent(folder_id, end)
+            shared.recent_from = max(shared.recent_from, end)
+            if claimed is not None:
+                self.recent.append((claimed, end - 1))
+
+    def recents(self) -> int:
+        """How many messages are \\Recent to this session."""
+        return sum(bisect_right(self.uids, high) - bisect_left(self.uids, low) for low, high in self.recent)
+
+    def shown(self, uid: int, mask: int) -> int:
+        """The flags of a message as this session sees them."""
+        at = bisect_left(self.recent, (uid + 1,)) - 1
+        return mask | RECENT if at >= 0 and uid <= self.recent[at][1] else mask
 
     def row(self, uid: int) -> Row | None:
         """The message as it stands, None when it is gone."""
@@ -335,6 +365,7 @@ class Views:
             await shared.refresh(mailbox, force=state.highestmodseq > shared.modseq)
             if state.highestmodseq == shared.modseq:
                 shared.state = state
+            shared.recent_from = max(shared.recent_from, state.recent_from)
             shared.folder = folder
             return shared
         shared = self._views[key] = SharedView(await mailbox.view(folder.folder_id))

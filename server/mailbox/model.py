@@ -75,7 +75,10 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """Counters of one folder. `bytes` sums the sizes of its messages; `deleted` counts those with \\Deleted."""
+    """Counters of one folder. `bytes` sums the sizes of its messages; `deleted` counts those with \\Deleted.
+
+    Of messages from uid `recent_from` on no session was told (RFC 3501 §2.3.2, \\Recent).
+    """
 
     folder_id: int
     uidnext: int
@@ -84,6 +87,12 @@ class FolderState:
     unseen: int
     deleted: int
     bytes: int
+    recent_from: int
+
+    @property
+    def recent(self) -> int:
+        """Messages that no session was told of."""
+        return min(self.messages, self.uidnext - self.recent_from)
 
 
 @dataclass(frozen=True, slots=True)

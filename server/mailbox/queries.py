@@ -85,7 +85,7 @@ SELECT folder_id, name, uidvalidity, special_use, subscribed FROM folder WHERE o
 # Those that several sessions open at the same time, with their counters, under the number of the question.
 FOLDERS_OPENED = """
 SELECT a.question::int, f.folder_id, f.name, f.uidvalidity, f.special_use, f.subscribed,
-       s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes
+       s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.recent_from
   FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS a(owner_id, name_token, question)
   JOIN folder f USING (owner_id, name_token) JOIN folder_state s USING (owner_id, folder_id)
 """
@@ -115,7 +115,8 @@ ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
 """
 DELETE_FOLDER = "DELETE FROM folder WHERE owner_id = $1 AND folder_id = $2"
 STATES = """
-SELECT folder_id, uidnext, highestmodseq, messages, unseen, deleted, bytes FROM folder_state WHERE owner_id = $1
+SELECT folder_id, uidnext, highestmodseq, messages, unseen, deleted, bytes, recent_from
+  FROM folder_state WHERE owner_id = $1
 """
 # What an EXPUNGE would free, in the folders that have something to expunge.
 DELETED_BYTES = """
@@ -144,7 +145,7 @@ _ALL = "SELECT * FROM message m WHERE m.owner_id = $1 AND m.folder_id = $2"
 # Folder, counters and rows in one statement, so in one snapshot.
 VIEW = """
 SELECT f.name, f.uidvalidity, f.special_use, f.subscribed, s.uidnext, s.highestmodseq, s.messages, s.unseen,
-       s.deleted, s.bytes, r.*
+       s.deleted, s.bytes, s.recent_from, r.*
   FROM folder f JOIN folder_state s USING (owner_id, folder_id) CROSS JOIN LATERAL (
 COLUMNS) AS r
  WHERE f.owner_id = $1 AND f.folder_id = $2
@@ -156,7 +157,8 @@ SELECT m.* FROM unnest((SELECT range_agg(uids) FROM change
        AND m.uid >= lower(span) AND m.uid < upper(span) AND m.modseq > $3"""
 # The rows named by the log after a modseq, and what vanished, with the counters of the same snapshot.
 CHANGES = """
-SELECT s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.changes_from, gone.uids AS vanished, r.*
+SELECT s.uidnext, s.highestmodseq, s.messages, s.unseen, s.deleted, s.bytes, s.recent_from, s.changes_from,
+       gone.uids AS vanished, r.*
   FROM folder_state s CROSS JOIN LATERAL (
        SELECT range_agg(uids) AS uids FROM change
         WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind = 3) AS gone CROSS JOIN LATERAL (
@@ -168,6 +170,16 @@ VANISHED = """
 SELECT changes_from, (SELECT range_agg(uids) FROM change
                        WHERE owner_id = $1 AND folder_id = $2 AND modseq > $3 AND kind = 3) AS vanished
   FROM folder_state WHERE owner_id = $1 AND folder_id = $2
+"""
+
+# Messages below uid $3 that no session was told of are this one's to call \\Recent. Nobody waits for the disk for it:
+# after a crash they are told so once more.
+CLAIM_RECENT = """
+UPDATE folder_state s SET recent_from = $3
+  FROM (SELECT owner_id, folder_id, recent_from, set_config('synchronous_commit', 'off', true)
+          FROM folder_state WHERE owner_id = $1 AND folder_id = $2 FOR NO KEY UPDATE) AS was
+ WHERE s.owner_id = was.owner_id AND s.folder_id = was.folder_id AND was.recent_from < $3
+RETURNING was.recent_from
 """
 
 # Commands ------------------------------------------------------------------------------------------------------------

@@ -242,6 +242,12 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             return await views.states(acquired, self.owner_id, folder_ids)
 
+    async def claim_recent(self, folder_id: int, end: int) -> int | None:
+        """Makes messages below uid `end` that no session was told of this one's; the first of them, None for none."""
+        async with connection(self._pool) as acquired:
+            first: int | None = await acquired.fetchval(queries.CLAIM_RECENT, self.owner_id, folder_id, end)
+        return first
+
     async def deleted_bytes(self) -> dict[int, int]:
         """Octets of the messages with \\Deleted by folder id; folders without such are left out."""
         async with connection(self._pool) as acquired:

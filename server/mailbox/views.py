@@ -94,6 +94,7 @@ def state(folder_id: int, row: asyncpg.Record) -> FolderState:
         row["unseen"],
         row["deleted"],
         row["bytes"],
+        row["recent_from"],
     )
 
 

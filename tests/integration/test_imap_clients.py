@@ -61,6 +61,48 @@ async def test_imaplib_does_the_rounds_of_practice_software(world: World, imap: 
     assert kept.endswith(message("trois", 3))
 
 
+async def test_each_message_is_recent_to_one_session(world: World, imap: Access) -> None:
+    await deliver(world, "un", "deux")
+
+    def status(client: Client) -> bytes:
+        return client.status("INBOX", "(MESSAGES RECENT)")[1][0]
+
+    def first(client: Client, looker: Client, other: Client) -> None:
+        assert status(client) == b"INBOX (MESSAGES 2 RECENT 2)"
+        # EXAMINE sees it, and takes it from nobody (RFC 3501 §6.3.2).
+        looker.select("INBOX", readonly=True)
+        assert looker.recent() == ("OK", [b"2"])
+        assert looker.search(None, "NEW") == ("OK", [b"1 2"])
+        client.select("INBOX")
+        assert client.recent() == ("OK", [b"2"])
+        client.store("1", "+FLAGS.SILENT", "(\\Seen)")
+        assert client.fetch("1:2", "(FLAGS)")[1] == [rb"1 (FLAGS (\Seen \Recent))", rb"2 (FLAGS (\Recent))"]
+        assert client.fetch("1", "(UID FLAGS RFC822.SIZE)")[1][0].startswith(rb"1 (UID 1 FLAGS (\Seen \Recent) RFC")
+        assert client.search(None, "NEW") == ("OK", [b"2"])
+        assert client.search(None, "RECENT") == ("OK", [b"1 2"])
+        assert client.search(None, "OLD") == ("OK", [b""])
+        other.select("INBOX")
+        assert other.recent() == ("OK", [b"0"])
+        assert other.search(None, "OLD") == ("OK", [b"1 2"])
+        assert status(other) == b"INBOX (MESSAGES 2 RECENT 0)"
+
+    def then(client: Client, other: Client) -> None:
+        # Who is told first has it, and the other not.
+        assert client.recent() == ("OK", [b"3"])
+        assert client.fetch("3", "(FLAGS)")[1] == [rb"3 (FLAGS (\Recent))"]
+        other.noop()
+        assert other.fetch("3", "(FLAGS)")[1] == [rb"3 (FLAGS ())"]
+        client.select("INBOX")
+        assert client.search(None, "RECENT") == ("OK", [b""])
+
+    clients = [await in_thread(imap.client, PHARMACY) for _ in range(3)]
+    await in_thread(first, *clients)
+    await deliver(world, "trois")
+    await in_thread(then, clients[0], clients[2])
+    for client in clients:
+        await in_thread(client.logout)
+
+
 async def test_reading_is_written_to_the_trail_and_polling_is_not(world: World, imap: Access) -> None:
     await deliver(world, "un", "deux")
     read = "SELECT count(*) FROM audit WHERE kind = 'content-read'"

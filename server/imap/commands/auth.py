@@ -76,7 +76,7 @@ def write_status(
 ) -> None:
     values = {
         "MESSAGES": state.messages,
-        "RECENT": 0,
+        "RECENT": state.recent,
         "UIDNEXT": state.uidnext,
         "UIDVALIDITY": folder.uidvalidity,
         "UNSEEN": state.unseen,

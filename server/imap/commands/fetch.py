@@ -195,7 +195,7 @@ class _Fetching:
             yield separator
             separator = b" "
             if attribute.section is None:
-                yield _plain(row, summary, attribute.name)
+                yield _plain(self.selected, row, summary, attribute.name)
             else:
                 async for piece in self._section(content, attribute, attribute.section):
                     yield piece
@@ -226,12 +226,12 @@ class _Fetching:
                 yield write.without_nul(piece)
 
 
-def _plain(row: Row, summary: Summary | None, name: str) -> bytes:
+def _plain(selected: Selected, row: Row, summary: Summary | None, name: str) -> bytes:
     match name:
         case "UID":
             return b"UID %d" % row.uid
         case "FLAGS":
-            return b"FLAGS (%s)" % flags.render(row.flags, row.keywords)
+            return b"FLAGS (%s)" % flags.render(selected.shown(row.uid, row.flags), row.keywords)
         case "RFC822.SIZE":
             return b"RFC822.SIZE %d" % row.size
         case "INTERNALDATE":

@@ -103,8 +103,8 @@ async def _select(session: Session, command: Select, read_only: bool) -> Done:
     session.enter(selected)
     session.line(b"%d EXISTS" % len(selected.uids))
     if not session.rev2:
-        # \Recent is always 0, as in rev2, which dropped it: telling two sessions apart costs a write a SELECT.
-        session.line(b"0 RECENT")
+        await selected.claim_recent(session.mailbox)
+        session.line(b"%d RECENT" % selected.recents())
     session.write_flags(selected)
     session.ok("Flags permitted", b"PERMANENTFLAGS (%s)" % (b"" if read_only else flags.ALL_SYSTEM + b" \\*"))
     first_unseen = shared.table.first_unseen()

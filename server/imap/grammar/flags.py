@@ -14,8 +14,13 @@ SYSTEM: dict[str, int] = {"\\Seen": SEEN, "\\Answered": ANSWERED, "\\Flagged": F
 SYSTEM["\\Draft"] = DRAFT
 ALL_SYSTEM = b"\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 BY_LOWER = {name.lower(): bit for name, bit in SYSTEM.items()}
-# Rendered once for each of the 32 combinations: the hot path of FETCH FLAGS.
-_RENDERED = [b" ".join(name.encode() for name, bit in SYSTEM.items() if mask & bit) for mask in range(32)]
+# \Recent is no flag of a message but of a session's sight of it (RFC 3501 §2.3.2), so no bit of the store's.
+RECENT = 32
+# Rendered once for each of the 64 combinations: the hot path of FETCH FLAGS.
+_RENDERED = [
+    b" ".join(name.encode() for name, bit in (*SYSTEM.items(), ("\\Recent", RECENT)) if mask & bit)
+    for mask in range(64)
+]
 KEYWORD_BYTES = 64
 _FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 
@@ -83,7 +88,7 @@ def _gather(found: Iterable[tuple[int, str]]) -> FlagSet:
 
 def render(mask: int, keywords: Sequence[str]) -> bytes:
     """The flags of a message, without the parentheses."""
-    system = _RENDERED[mask & 31]
+    system = _RENDERED[mask]
     if not keywords:
         return system
     named = b" ".join(name.encode("ascii", "replace") for name in keywords)

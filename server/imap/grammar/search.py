@@ -280,6 +280,7 @@ class _Keys:
 # Clients write "OR a OR b OR c …" for a list of words: deeper than parentheses are, far from Python's recursion limit.
 _OPERATOR_NESTING = 100
 
+_RECENT = Numbers(SequenceSet((), recent=True), by_uid=True)
 _SIMPLE: dict[str, Key] = {
     "ALL": All(),
     "ANSWERED": HasFlag(flags.ANSWERED, True),
@@ -292,10 +293,9 @@ _SIMPLE: dict[str, Key] = {
     "UNFLAGGED": HasFlag(flags.FLAGGED, False),
     "SEEN": HasFlag(flags.SEEN, True),
     "UNSEEN": HasFlag(flags.SEEN, False),
-    # No message is ever \Recent here (as in rev2, which dropped it): RECENT and NEW find none, OLD finds all.
-    "RECENT": Not(All()),
-    "NEW": Not(All()),
-    "OLD": All(),
+    "RECENT": _RECENT,
+    "NEW": And((_RECENT, HasFlag(flags.SEEN, False))),
+    "OLD": Not(_RECENT),
     # RFC 8514 §4.3: every message has a save date here.
     "SAVEDATESUPPORTED": All(),
 }

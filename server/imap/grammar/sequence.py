@@ -15,10 +15,14 @@ STAR = 0  # "*" as a bound: the largest number in use
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """Ranges as they were written; a bound of STAR stands for "*". `saved` is "$", the saved search result."""
+    """Ranges as they were written; a bound of STAR stands for "*". `saved` is "$", the saved search result.
+
+    `recent`: the messages that are \\Recent to the session, which no client can write.
+    """
 
     ranges: tuple[tuple[int, int], ...]
     saved: bool = False
+    recent: bool = False
 
     @property
     def has_star(self) -> bool:

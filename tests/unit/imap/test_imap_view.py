@@ -38,7 +38,7 @@ class Truth:
         self.shared = SharedView(View(Folder(1, "INBOX", 7, None, True), self.state(), list(self.rows.values())))
 
     def state(self) -> FolderState:
-        return FolderState(1, self.next, self.modseq, len(self.rows), 0, 0, 0)
+        return FolderState(1, self.next, self.modseq, len(self.rows), 0, 0, 0, self.next)
 
     def append(self) -> int:
         self.modseq += 1
