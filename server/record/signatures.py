@@ -7,6 +7,7 @@ Accepting mail waits for none of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from server.mailbox.trouble import connection
 from server.record import queries
 from server.record.parts import is_pdf, looks_like_pdf, part_bytes
 
+AT_ONCE = 2  # processes that examine documents for the pages of one worker, 60 MB each and a core
 LABEL = "document signature"  # binds the encrypted verdicts to this use
 
 # Part of the message → the plain form of the verdicts on its signatures, in their order; none: it is not signed.
@@ -39,6 +41,12 @@ class Signatures:
         self._pool = pool
         self._anchors = anchors
         self._stampers = stampers
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def judge_alone(self, pdf: bytes) -> list[dict[str, Any]]:
+        """The verdicts on a document for a page that shows it now."""
+        async with self._turns, Examiner() as examiner:
+            return await self.judge(examiner, pdf)
 
     async def judge(self, examiner: Examiner, pdf: bytes) -> list[dict[str, Any]]:
         """The verdicts on a document."""
@@ -51,7 +59,7 @@ class Signatures:
         if kept is not None:
             return kept
         found: dict[str, list[dict[str, Any]]] = {}
-        async with Examiner() as examiner:
+        async with self._turns, Examiner() as examiner:
             for part in summary.parts:
                 if not looks_like_pdf(part) or len(found) == DOCUMENTS_JUDGED:
                     continue

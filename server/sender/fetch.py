@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from crypto.blob import sealed_size
 from crypto.errors import CryptoError
 from server.base import clock
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused
-from server.base.limits import MIME_HEADER_BYTES
+from server.base.limits import LARGE_MESSAGE_SECONDS, MIME_HEADER_BYTES
 from server.mailbox.model import Route
 from server.sender.dialogue import Outcome, postponed, refused
 from server.sender.download import Downloads, Lost, NotHeld, Source
@@ -70,19 +72,20 @@ class Fetches:
             return [refused("5.4.7", "its operator holds this message no longer")] * len(work.due)
         arrival = _Arrival(self._policy, self._acceptor, work, message, pointer)
         try:
-            await self._pass(work.domain.removeprefix(HELD_BY), pointer, arrival)
+            async with asyncio.timeout(LARGE_MESSAGE_SECONDS):
+                await self._pass(work.domain.removeprefix(HELD_BY), pointer, arrival)
             return await arrival.end()
         except NotHeld:
             return [refused("5.4.7", "its operator does not hold this message for this recipient")] * len(work.due)
-        except (Lost, NoHost) as error:
-            return [postponed("4.4.2", str(error))] * len(work.due)
+        except (Lost, NoHost, TimeoutError) as error:
+            return [postponed("4.4.2", str(error) or "its operator took too long")] * len(work.due)
         except CryptoError:
             return [refused("5.6.0", "the message that its operator holds is damaged")] * len(work.due)
         except CaduceeError as error:
             return [_outcome(error)] * len(work.due)
 
     async def _pass(self, domain: str, pointer: Pointer, arrival: _Arrival) -> None:
-        reader, offset, breaks = pointer.reader(), 0, 0
+        reader, size, offset, breaks = pointer.reader(), sealed_size(pointer.padded), 0, 0
         while not reader.complete:
             before = offset
             try:
@@ -90,6 +93,8 @@ class Fetches:
                     await arrival.served_by(source, self._policy.peer(source.path))
                     async for cipher in octets:
                         offset += len(cipher)
+                        if offset > size:
+                            raise CryptoError("more came than there is")
                         await arrival.add(reader.update(cipher))
                 if not reader.complete:
                     raise CryptoError("this content has been cut")

@@ -8,7 +8,9 @@ when its time is over.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -31,6 +33,15 @@ UNSENT: Final = timedelta(hours=1)  # longer than any attempt lasts
 COLLECTED: Final = 10  # in one piece: some hundred MB
 
 
+@dataclass(slots=True)
+class Held:
+    """One message that is held; `data` leads to it. `taken`: the peer has it, or may have it."""
+
+    held_id: bytes
+    data: bytes = field(default=b"", repr=False)
+    taken: bool = False
+
+
 class Holds:
     """What one worker holds for other operators."""
 
@@ -46,9 +57,21 @@ class Holds:
         whole = message.header.endswith(b"\r\n\r\n")
         return bool(self._smallest) and message.size > self._smallest and whole and EXTENSION in link.extensions
 
-    async def hold(self, message: Message, content: Content, work: Work) -> tuple[bytes, bytes]:
-        """Its id here, and the message that leads to it. Raises TryLater; CryptoError: it does not open."""
+    @asynccontextmanager
+    async def hold(self, message: Message, content: Content, work: Work) -> AsyncIterator[Held]:
+        """Hold it, and say in the end whether the peer took what leads to it. Raises TryLater; CryptoError: it does not
+        open."""
         pointer = Pointer.new(self._domain, message.size, clock.now() + self._kept)
+        held = Held(pointer.held_id)
+        try:
+            held.data = await self._encrypt(pointer, message, content, work)
+            yield held
+        finally:
+            async with connection(self._pool) as acquired:
+                await acquired.execute(queries.HELD_TAKEN if held.taken else queries.DROP_HELD, held.held_id)
+
+    async def _encrypt(self, pointer: Pointer, message: Message, content: Content, work: Work) -> bytes:
+        """Commit all of it; the message that leads there."""
         addresses = [message.envelope.recipients[due.number].address for due in work.due]
         tokens = [token(self._edge.address, normalise(address)) for address in addresses]
         size = sealed_size(pointer.padded)
@@ -63,12 +86,7 @@ class Holds:
         while pieces.size < pointer.padded:
             await pieces.add(zeros[: pointer.padded - pieces.size])
         await pieces.finish()
-        return pointer.held_id, replace(pointer, digest=digest.digest()).to_message(message.header)
-
-    async def sent(self, held_id: bytes, *, taken: bool) -> None:
-        """Keep what the peer took, or may have taken; of the rest nothing stays."""
-        async with connection(self._pool) as acquired:
-            await acquired.execute(queries.HELD_TAKEN if taken else queries.DROP_HELD, held_id)
+        return replace(pointer, digest=digest.digest()).to_message(message.header)
 
     async def collect(self) -> bool:
         """Remove some of what has ended or was never sent; whether there may be more."""

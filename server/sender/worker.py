@@ -323,31 +323,40 @@ class Sender:
 
     async def _send_pointer(self, link: Link, message: Message, content: Content, work: Work) -> list[Outcome]:
         """The message stays here, and what leads to it goes. Raises as `Link.send` and `Holds.hold`."""
-        held_id, data = await self._holds.hold(message, content, work)
-        taken = False
-        try:
-            outcomes = await link.send(replace(transaction(message, content, work), size=len(data)), _once(data))
-            taken = any(one.delivered or one.unsure for one in outcomes)
-        finally:
-            await self._holds.sent(held_id, taken=taken)
+        async with self._holds.hold(message, content, work) as held:
+            said = replace(transaction(message, content, work), size=len(held.data))
+            outcomes = await link.send(said, _once(held.data))
+            held.taken = any(one.delivered or one.unsure for one in outcomes)
         return outcomes
 
     async def _fetch_all(self, lane: Lane) -> None:
         """Work off what other operators hold for mailboxes here: no SMTP leads there."""
         while (work := await lane.next()) is not None:
-            opened = await self._open(work)
-            if opened is None:
-                continue
-            message, content, work = opened
+            try:
+                await self._fetch(work)
+                await self._ledger.written()
+            except TryLater as error:  # of the database, as for what is sent
+                self._log.warning("sender_waits", task="fetch", error=error)
+                lane.works.appendleft(work)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _fetch(self, work: Work) -> None:
+        opened = await self._open(work)
+        if opened is None:
+            return
+        message, content, work = opened
+        try:
             data = b"".join([piece async for piece in content.pieces()])
-            if self._fetches is None:
-                outcomes = [postponed("4.3.2", "fetching is switched off: transport.pointer_bytes")] * len(work.due)
-            else:
-                outcomes = await self._fetches.fetch(work, message, data)
-            self._ledger.add(
-                Tried(work, message, due, one, lane.domain) for due, one in zip(work.due, outcomes, strict=True)
-            )
-            await self._ledger.written()
+        except CryptoError as error:
+            await self._set_aside(work, error)
+            return
+        if self._fetches is None:
+            outcomes = [postponed("4.3.2", "fetching is switched off: transport.pointer_bytes")] * len(work.due)
+        else:
+            outcomes = await self._fetches.fetch(work, message, data)
+        self._ledger.add(
+            Tried(work, message, due, one, work.domain) for due, one in zip(work.due, outcomes, strict=True)
+        )
 
     async def _open(self, work: Work, *, head_only: bool = False) -> tuple[Message, Content, Work] | None:
         """The message of a work, and what of it is still to be sent; None for nothing. Raises TryLater."""

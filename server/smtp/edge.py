@@ -48,7 +48,7 @@ async def serve_relay(context: Context, sockets: Sockets) -> SmtpEdge:
     relay = await SmtpEdge.listen(service, sockets, {"relay": None}, context.settings.relay.proxy_networks)
     if service.follows and context.edge is not None:
         relay.held = HeldEdge(service, context.pool, context.edge)
-        await relay.held.listen(sockets["relay_held"], tls)
+        await relay.held.listen(sockets["relay_held"])
     return relay
 
 
@@ -137,8 +137,6 @@ class SmtpEdge:
         for server in self._servers:
             server.close()
         self.service.draining = True
-        if self.held is not None:
-            await self.held.drain(deadline)
         for session in list(self.service.sessions):
             session.stop_when_idle()
         while self.service.sessions and (left := deadline - clock.monotonic()) > 0:
@@ -147,6 +145,8 @@ class SmtpEdge:
                 await asyncio.wait_for(self.service.emptied.wait(), left)
             except TimeoutError:
                 break
+        if self.held is not None:
+            await self.held.drain(deadline)
 
     async def close(self) -> None:
         """End all that is left, now; what was answered positively is committed."""

@@ -23,9 +23,10 @@ import h11
 from crypto.blind_index import token
 from crypto.edge import EdgeKeys
 from server.base import clock
-from server.base.errors import CaduceeError
+from server.base.errors import CaduceeError, TryLater
 from server.base.limits import KIB
 from server.base.tls import verified_path
+from server.identity.throttle import network_of
 from server.mail.addresses import normalise
 from server.mailbox.content import PIECE
 from server.mailbox.trouble import connection
@@ -33,7 +34,8 @@ from server.smtp.service import Service
 from server.transport import queries
 from server.transport.pointer import PATH, RECIPIENT
 
-CONNECTIONS: Final = 50
+CONNECTIONS: Final = 100
+OF_A_NETWORK: Final = 10  # an operator's senders fetch one message at a time each
 REQUEST_SECONDS: Final = 20.0  # handshake and header
 WRITE_SECONDS: Final = 60.0  # without an octet taken
 HEADER_BYTES: Final = 8 * KIB
@@ -59,13 +61,11 @@ class HeldEdge:
         self._pool = pool
         self._edge = edge
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], str] = {}  # of which network
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+    async def listen(self, sock: socket.socket) -> None:
         """Take connections from now on."""
-        self._server = await asyncio.start_server(
-            self._connected, sock=sock, ssl=tls, ssl_handshake_timeout=REQUEST_SECONDS, limit=HEADER_BYTES
-        )
+        self._server = await asyncio.start_server(self._connected, sock=sock, limit=HEADER_BYTES)
 
     async def drain(self, deadline: float) -> None:
         """Take no new connection, let what is being served end, until `deadline`."""
@@ -83,17 +83,21 @@ class HeldEdge:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._serving) >= CONNECTIONS:
+        network = network_of(str((writer.get_extra_info("peername") or ("",))[0]))
+        # Counted before the handshake: who connects and says nothing takes no more room than its share.
+        crowd = sum(1 for one in self._serving.values() if one == network)
+        if len(self._serving) >= CONNECTIONS or crowd >= OF_A_NETWORK:
             writer.transport.abort()
             return
         task = asyncio.create_task(self._serve(reader, writer))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving[task] = network
+        task.add_done_callback(self._serving.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             wire = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
             async with asyncio.timeout(REQUEST_SECONDS):
+                await writer.start_tls(self._service.tls)
                 request = await _request(reader, wire)
             found = await self._find(writer, request)
             if isinstance(found, int):
@@ -127,8 +131,10 @@ class HeldEdge:
             wanted = token(self._edge.address, normalise(recipient))
             async with connection(self._pool) as acquired:
                 row = await acquired.fetchrow(queries.HELD, held_id, wanted, clock.now())
-        except (CaduceeError, ValueError) as error:
-            return 404 if isinstance(error, ValueError) else 503
+        except TryLater:
+            return 503
+        except (CaduceeError, ValueError):  # no address, or a certificate that nobody can read
+            return 404
         if row is None or not self._service.policy.may_fetch(peer, row["domain"]):
             return 404
         if span is None or int(span[1]) >= row["size"]:

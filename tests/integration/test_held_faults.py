@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -86,11 +87,12 @@ class Pair:
     port: int
     policies: list[Policy] = field(default_factory=list)
 
-    async def hold(self, data: bytes, *recipients: str) -> bytes:
+    async def hold(self, data: bytes, *recipients: str, taken: bool = True) -> bytes:
         """The pointer message to `data`."""
         message, work = parcel(recipients or (PHARMACY,), data)
-        _, pointer = await self.holds.hold(message, Pieces(data), work)  # type: ignore[arg-type]
-        return pointer
+        async with self.holds.hold(message, Pieces(data), work) as held:  # type: ignore[arg-type]
+            held.taken = taken
+        return held.data
 
     def downloads(self, kind: str = "member") -> Downloads:
         root = self.certificates.root_path()
@@ -146,7 +148,7 @@ async def pair(world: World, tmp_path: Path) -> AsyncIterator[Pair]:
     server = Damaging(service, relay, world.edge)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    await server.listen(bound, tls)
+    await server.listen(bound)
     here_settings = settings.model_copy(update={"domain": HERE})
     holds = Holds(sender, world.edge, settings)
     yield Pair(world, here_settings, certificates, trust, holds, server, bound.getsockname()[1])
@@ -221,6 +223,22 @@ async def test_another_blob_or_a_shorter_one_is_not_this_message(pair: Pair) -> 
     assert (outcome.permanent, outcome.status) == (True, "5.6.0")
     other_digest = replace(second, digest=bytes(32)).to_message(b"From: <x@y.z>\r\n\r\n")
     (outcome,) = await pair.fetch(other_digest)
+    assert (outcome.permanent, outcome.status) == (True, "5.6.0")
+    assert await pair.world.texts(PHARMACY) == []
+
+
+async def test_a_peer_that_sends_without_end_is_left(pair: Pair) -> None:
+    async def endless(parts: AsyncIterator[bytes], found: Found) -> AsyncIterator[bytes]:
+        with contextlib.suppress(OSError):  # there is no more of it
+            async for part in parts:
+                yield part
+        while True:
+            yield bytes(100_000)
+
+    pointer = await pair.hold(letter())
+    await pair.world.admin.execute("UPDATE held_message SET size = size * 1000")
+    pair.server.damage = endless
+    (outcome,) = await pair.fetch(pointer)
     assert (outcome.permanent, outcome.status) == (True, "5.6.0")
     assert await pair.world.texts(PHARMACY) == []
 
@@ -309,16 +327,17 @@ async def test_neither_key_nor_text_rests_beside_it_and_all_of_it_ends(pair: Pai
     for secret in (pointer.key, pointer.salt, LINE, b"Scanner", PHARMACY.encode()):
         assert secret not in data
         assert secret not in str(dict(row)).encode()
-    await pair.holds.sent(pointer.held_id, taken=False)
+    await pair.world.admin.execute("DELETE FROM held_message")
+    await pair.hold(letter(2), taken=False)
     assert (await pair.count("held_message"), await pair.count("held_piece")) == (0, 0)
     for then, left in ((clock.now(), 1), (clock.now() - UNSENT - timedelta(minutes=1), 0)):
         await pair.hold(letter(2))
-        await pair.world.admin.execute("UPDATE held_message SET created_at = $1", then)  # its process died
+        # Its process died before it could say so.
+        await pair.world.admin.execute("UPDATE held_message SET taken = false, created_at = $1", then)
         assert not await pair.holds.collect()
         assert await pair.count("held_message") == left
         await pair.world.admin.execute("DELETE FROM held_message")
-    taken = pointers.read(await pair.hold(letter(2)))
-    await pair.holds.sent(taken.held_id, taken=True)
+    await pair.hold(letter(2))
     await pair.world.admin.execute("UPDATE held_message SET created_at = $1", clock.now() - 2 * UNSENT)
     await pair.holds.collect()
     assert await pair.count("held_message") == 1

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from crypto.pades.examiner import Examiner
 from server.base.errors import Reason, Refused
 from server.record.access import Party
 from server.record.parts import PDF
@@ -82,8 +81,7 @@ async def dispensed(request: Request, reference: str, visitor: Visitor = Depends
 async def _page(request: Request, reference: str, asking: Asking, form_token: str) -> Response:
     room, words = services(request), words_of(request)
     found, pdf = await room.prescriptions.open(reference, asking.actor, asking.name, asking.code)
-    async with Examiner() as examiner:
-        verdicts = await room.signatures.judge(examiner, pdf)
+    verdicts = await room.signatures.judge_alone(pdf)
     return room.renderer.page(
         request,
         "ordonnance.html",
