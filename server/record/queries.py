@@ -51,7 +51,7 @@ VERDICTS = """
 SELECT content_id, part, verdicts FROM document_signature WHERE owner_id = $1 AND content_id = ANY($2::bytea[])
 """
 # Brought under the mailbox's current key, in the place of exactly what was read.
-ALL_VERDICTS = "SELECT content_id, part, verdicts FROM document_signature WHERE owner_id = $1"
+KEPT_VERDICTS = "SELECT content_id, part, verdicts FROM document_signature WHERE owner_id = $1"
 PUT_VERDICTS = """
 UPDATE document_signature SET verdicts = $5 WHERE owner_id = $1 AND content_id = $2 AND part = $3 AND verdicts = $4
 """

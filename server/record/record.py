@@ -6,6 +6,7 @@ import re
 
 import asyncpg
 
+from server.mailbox.keylife.turn import again
 from server.mailbox.keys import OwnerKey
 from server.mailbox.store import Mailbox
 from server.record import queries
@@ -50,7 +51,7 @@ class Record:
 async def bring_details(connection: asyncpg.Connection, key: OwnerKey) -> None:
     """When a mailbox's key was turned: the details of its documents under the current one. For the database's owner."""
     for document_id, wrapped in await connection.fetch(queries.DETAILS, key.owner_id):
-        fresh = key.wrap_own(LABEL, document_id, key.unwrap_own(LABEL, document_id, wrapped))
+        fresh = again(key, LABEL, document_id, wrapped)
         await connection.execute(queries.PUT_DETAIL, key.owner_id, document_id, wrapped, fresh)
 
 

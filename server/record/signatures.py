@@ -21,6 +21,7 @@ from server.base import clock
 from server.base.errors import Refused
 from server.base.limits import DOCUMENTS_JUDGED
 from server.mail.summary import Summary
+from server.mailbox.keylife.turn import again
 from server.mailbox.keys import OwnerKey
 from server.mailbox.store import Mailbox
 from server.mailbox.trouble import connection
@@ -96,9 +97,8 @@ class Signatures:
 
 async def bring_verdicts(connection: asyncpg.Connection, key: OwnerKey) -> None:
     """When a mailbox's key was turned: its verdicts under the current one. For the database's owner."""
-    for content_id, part, wrapped in await connection.fetch(queries.ALL_VERDICTS, key.owner_id):
-        name = _name(content_id, part)
-        fresh = key.wrap_own(LABEL, name, key.unwrap_own(LABEL, name, wrapped))
+    for content_id, part, wrapped in await connection.fetch(queries.KEPT_VERDICTS, key.owner_id):
+        fresh = again(key, LABEL, _name(content_id, part), wrapped)
         await connection.execute(queries.PUT_VERDICTS, key.owner_id, content_id, part, wrapped, fresh)
 
 

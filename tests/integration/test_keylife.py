@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -35,7 +36,10 @@ from server.mailbox.store import Store
 from server.record.record import Record, bring_details
 from server.record.signatures import Signatures, bring_verdicts
 from tests import store_world
+from tests.repo.sources import modules
 from tests.store_world import DOCTOR, NOON, PATIENT, PHARMACY, World, message
+
+NEIGHBOURS = (bring_details, bring_verdicts)
 
 
 @pytest.fixture
@@ -121,6 +125,7 @@ async def test_a_turned_mailbox_reads_old_and_new_and_late_messages(world: World
     await mailbox.create_folder("Ancien")
     await mailbox.subscribe("Ancien", True)
     await mailbox.delete_folder("Ancien")
+    await mailbox.annotate(None, mailbox.owner_id, {"/private/comment": b"rappeler"})
     await deliver(world, 1, 2)
     await world.texts(PATIENT)
     before = await routes(world.edge_pool, world.edge, [PATIENT])
@@ -134,7 +139,7 @@ async def test_a_turned_mailbox_reads_old_and_new_and_late_messages(world: World
     await mailbox.append_many(1, [NewMessage(message(number=6))])  # a session that has not looked again
     await world.store.keys.look(world.admin)
     assert len(await world.texts(PATIENT)) == 6
-    moved = await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, (bring_details,))
+    moved = await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, NEIGHBOURS)
     assert moved == 3  # 3 and 4 were wrapped anew by their first reading
     (pair,) = await turn.former(world.admin)
     assert not pair.is_left
@@ -147,8 +152,30 @@ async def test_a_turned_mailbox_reads_old_and_new_and_late_messages(world: World
     assert (await fresh.identity()).ins == "280019900100182"
     assert (await fresh.folder("Dossiers/Martin")).name == "Dossiers/Martin"  # found by its token still
     assert await fresh.kept_subscriptions() == ["Ancien"]
+    assert await fresh.annotations(fresh.owner_id) == {None: {"/private/comment": b"rappeler"}}
     with pytest.raises(Refused):
         await mailbox.create_folder("Dossiers/Martin")
+
+
+def test_all_that_stands_under_a_mailboxs_key_is_turned_with_it() -> None:
+    """Whoever keeps something more there has it brought along in keylife/turn.py, or by a neighbour of `bring`."""
+    sealing = re.compile(r"\.(?:wrap_own|wrap_message_key|wrap_identity|folder_name)\(")
+    places = {
+        module.where for module in modules() if module.where.startswith("server/") and sealing.search(module.text)
+    }
+    assert places == {
+        "server/mailbox/annotation.py",
+        "server/mailbox/blocks/shelf.py",  # dropped, and made again
+        "server/mailbox/content.py",
+        "server/mailbox/create.py",
+        "server/mailbox/folders.py",
+        "server/mailbox/keylife/turn.py",
+        "server/mailbox/maintenance.py",
+        "server/mailbox/store.py",  # passes on what the record keeps
+        "server/mailbox/url_keys.py",
+        "server/record/intake.py",
+        "server/record/signatures.py",
+    }
 
 
 async def test_documents_of_a_turned_patient_stay_and_are_not_filed_twice(world: World, ring: Keyring) -> None:
@@ -156,7 +183,7 @@ async def test_documents_of_a_turned_patient_stay_and_are_not_filed_twice(world:
     await world.acceptor.accept(await world.envelope(PATIENT), pdf)
     await world.intake().some()
     await turned(world, ring, PATIENT)
-    await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, (bring_details, bring_verdicts))
+    await turn.bring(world.admin, ring, world.owners[PATIENT], NOON, NEIGHBOURS)
     for pair in await turn.former(world.admin):
         await turn.drop(world.admin, pair)
     again = pdf.replace(b"<1@", b"<2@")
@@ -311,7 +338,7 @@ async def churn(
 
     async def bringing() -> None:
         for pair in await turn.former(world.admin):
-            await turn.bring(world.admin, ring, pair.owner_id, NOON + turn.SETTLED, (bring_details,))
+            await turn.bring(world.admin, ring, pair.owner_id, NOON + turn.SETTLED, NEIGHBOURS)
         for pair in await turn.former(world.admin):
             if pair.is_left:
                 await turn.drop(world.admin, pair)

@@ -18,6 +18,7 @@ from server.mailbox.beside import queries
 from server.mailbox.keys import OwnerKey
 
 PRIVATE = "/private/"
+LABEL = "annotation"  # binds what is sealed to this use
 
 # Folder (None: the mailbox as a whole) → name → value.
 Annotations = dict[int | None, dict[str, bytes]]
@@ -47,14 +48,14 @@ async def change(
         await connection.execute(mailbox_queries.LOCK_OWNER, key.owner_id)
         for name, value in entries.items():
             reader = reader_id if name.startswith(PRIVATE) else None
-            token = key.own_token("annotation", name.encode())
-            place = key.owner_id, folder_id, reader, token
+            token = key.own_token(LABEL, name.encode())
+            entry = key.owner_id, folder_id, reader, token
             if value is None:
-                await connection.execute(queries.REMOVE_ANNOTATION, *place)
+                await connection.execute(queries.REMOVE_ANNOTATION, *entry)
                 continue
-            sealed = key.wrap_own("annotation", _place(folder_id, reader, token), name.encode() + b"\0" + value)
+            sealed = key.wrap_own(LABEL, place(folder_id, reader, token), name.encode() + b"\0" + value)
             try:
-                await connection.execute(queries.SET_ANNOTATION, *place, sealed)
+                await connection.execute(queries.SET_ANNOTATION, *entry, sealed)
             except asyncpg.ForeignKeyViolationError:
                 raise Refused(Reason.NO_SUCH_FOLDER, "There is no such folder.") from None
             ((entries_there, octets),) = await connection.fetch(
@@ -68,12 +69,13 @@ async def change(
 
 def opened(key: OwnerKey, row: asyncpg.Record) -> tuple[str, bytes]:
     """Name and value of a row. Raises IntegrityError when it is not this place's."""
-    place = _place(row["folder_id"], row["reader_id"], row["token"])
-    name, _, value = key.unwrap_own("annotation", place, row["sealed"]).partition(b"\0")
-    if key.own_token("annotation", name) != row["token"]:
+    bound = place(row["folder_id"], row["reader_id"], row["token"])
+    name, _, value = key.unwrap_own(LABEL, bound, row["sealed"]).partition(b"\0")
+    if key.own_token(LABEL, name) != row["token"]:
         raise IntegrityError("this annotation has another's token")
     return name.decode(), value
 
 
-def _place(folder_id: int | None, reader_id: int | None, token: bytes) -> bytes:
+def place(folder_id: int | None, reader_id: int | None, token: bytes) -> bytes:
+    """What an entry is bound to."""
     return f"{folder_id or ''}/{reader_id or ''}/".encode() + token

@@ -9,6 +9,7 @@ import asyncpg
 from server.mailbox.beside import queries
 from server.mailbox.keys import OwnerKey
 
+LABEL = "url key"  # binds what is sealed to this use
 _BYTES = 32
 
 
@@ -20,7 +21,7 @@ async def known(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -
 
 async def made(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) -> bytes:
     """The folder's key, made now where it has none."""
-    sealed = key.wrap_own("url key", str(folder_id).encode(), os.urandom(_BYTES))
+    sealed = key.wrap_own(LABEL, str(folder_id).encode(), os.urandom(_BYTES))
     await connection.execute(queries.ADD_URL_KEY, key.owner_id, folder_id, sealed)
     stored = await connection.fetchval(queries.URL_KEY, key.owner_id, folder_id)
     return opened(key, folder_id, stored)
@@ -33,4 +34,4 @@ async def drop(connection: asyncpg.Connection, owner_id: int, folder_id: int | N
 
 def opened(key: OwnerKey, folder_id: int, sealed: bytes) -> bytes:
     """Raises IntegrityError."""
-    return key.unwrap_own("url key", str(folder_id).encode(), sealed)
+    return key.unwrap_own(LABEL, str(folder_id).encode(), sealed)

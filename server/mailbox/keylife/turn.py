@@ -22,7 +22,9 @@ from crypto.keyring import Keyring
 from crypto.sealing import MailboxKey
 from server.base.errors import Reason, Refused
 from server.base.limits import LARGE_MESSAGE_SECONDS
+from server.mailbox import annotation, url_keys
 from server.mailbox import queries as store_queries
+from server.mailbox.blocks import queries as block_queries
 from server.mailbox.folders import SUBSCRIPTION
 from server.mailbox.keylife import queries
 from server.mailbox.keylife.renewal import PAGE, Advance
@@ -160,7 +162,7 @@ async def bring(
 async def drop(connection: asyncpg.Connection, pair: Former) -> None:
     """Forget a former pair under which nothing is left (`is_left`) but view blocks: searches make them anew."""
     async with connection.transaction():
-        await connection.execute(store_queries.DROP_OWNERS_BLOCKS, pair.owner_id)
+        await connection.execute(block_queries.DROP_OWNERS_BLOCKS, pair.owner_id)
         await connection.execute(queries.DROP_PAIR, pair.owner_id, pair.key_id)
 
 
@@ -183,17 +185,28 @@ def _opens(key: OwnerKey, content_id: bytes, wrapped: bytes, form: str) -> bool:
     return True
 
 
+def again(key: OwnerKey, label: str, name: bytes, wrapped: bytes) -> bytes:
+    """A small secret of the mailbox under its current pair. Raises IntegrityError."""
+    return key.wrap_own(label, name, key.unwrap_own(label, name, wrapped))
+
+
 async def _names(connection: asyncpg.Connection, key: OwnerKey) -> None:
-    """Names of folders and of subscriptions, signing keys, the identity."""
+    """All but contents: names of folders and subscriptions, annotations, keys of URLs, signing keys, the identity."""
     for folder_id, wrapped in await connection.fetch(queries.FOLDER_NAMES, key.owner_id):
         fresh = key.folder_name(folder_id, key.open_folder_name(folder_id, wrapped))
         await connection.execute(queries.PUT_FOLDER_NAME, key.owner_id, folder_id, wrapped, fresh)
     for token, wrapped in await connection.fetch(queries.SUBSCRIPTIONS, key.owner_id):
-        fresh = key.wrap_own(SUBSCRIPTION, token, key.unwrap_own(SUBSCRIPTION, token, wrapped))
+        fresh = again(key, SUBSCRIPTION, token, wrapped)
         await connection.execute(queries.PUT_SUBSCRIPTION, key.owner_id, token, wrapped, fresh)
+    for folder_id, reader_id, token, sealed in await connection.fetch(queries.ANNOTATIONS, key.owner_id):
+        fresh = again(key, annotation.LABEL, annotation.place(folder_id, reader_id, token), sealed)
+        await connection.execute(queries.PUT_ANNOTATION, key.owner_id, token, sealed, fresh)
+    for folder_id, sealed in await connection.fetch(queries.URL_KEYS, key.owner_id):
+        fresh = again(key, url_keys.LABEL, str(folder_id).encode(), sealed)
+        await connection.execute(queries.PUT_URL_KEY, key.owner_id, folder_id, sealed, fresh)
     for serial, sealed in await connection.fetch(queries.SIGNING_KEYS, key.owner_id):
-        fresh = key.wrap_own(SIGNING, serial, key.unwrap_own(SIGNING, serial, sealed))
-        await connection.execute(queries.PUT_SIGNING_KEY, serial, sealed, fresh)
+        await connection.execute(queries.PUT_SIGNING_KEY, serial, sealed, again(key, SIGNING, serial, sealed))
+    await connection.execute(queries.DROP_BLOCKS, key.owner_id)
     row = await connection.fetchrow(store_queries.IDENTITY, key.owner_id)
     if row is not None:
         identity = key.open_identity(row["identity"], row["identity_key"])
