@@ -22,8 +22,8 @@ from crypto.keyring import Keyring
 from crypto.sealing import MailboxKey
 from server.base.errors import Reason, Refused
 from server.base.limits import LARGE_MESSAGE_SECONDS
-from server.mailbox import annotation, url_keys
 from server.mailbox import queries as store_queries
+from server.mailbox.beside import annotation, url_keys
 from server.mailbox.blocks import queries as block_queries
 from server.mailbox.folders import SUBSCRIPTION
 from server.mailbox.keylife import queries
