@@ -74,6 +74,8 @@ class Notifications:
         changed, self._changed = self._changed, set()
         if LIST_ID in changed:
             await self._tell_list()
+            # What a mailbox that is new to the client holds already.
+            changed |= set(self._messages_of()) - self._states.keys()
         asked = [folder_id for folder_id in self._messages_of() if folder_id in changed and folder_id in self._watched]
         if not asked:
             return
@@ -161,10 +163,6 @@ class Notifications:
         if not self._follow():
             session.notifications = None
             session.ok("Too many mailboxes to watch", b"NOTIFICATIONOVERFLOW")
-            return
-        fresh = [folder_id for folder_id in self._messages_of() if folder_id not in self._states]
-        if fresh:
-            self._states |= await session.mailbox.states(fresh)
 
     async def _read_annotations(self) -> Annotations:
         if all(group.events.isdisjoint(METADATA_EVENTS) for group, _ in self._groups):
@@ -217,6 +215,8 @@ def _is_own(name: str, own: set[str]) -> bool:
 
 
 def _differs(before: FolderState | None, now: FolderState, group: Group) -> bool:
-    if before is None or "FLAGCHANGE" in group.events:
-        return before is None or before.highestmodseq != now.highestmodseq
+    if before is None:
+        return now.uidnext > 1
+    if "FLAGCHANGE" in group.events:
+        return before.highestmodseq != now.highestmodseq
     return (before.uidnext, before.messages) != (now.uidnext, now.messages)

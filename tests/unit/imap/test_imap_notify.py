@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.base.errors import Refused
 from server.imap import notifications
-from tests.imap_doubles import Backend, Wire, signed_in
+from tests.imap_doubles import Backend, MemoryMailbox, Wire, signed_in
 
 SET = b"n NOTIFY SET (SELECTED (MessageNew (BODY[]) MessageExpunge)) (PERSONAL (MessageNew MessageExpunge MailboxName))"
 
@@ -77,3 +82,67 @@ async def test_a_deleted_mailbox_ends_the_session_that_has_it_open() -> None:
     await backend.mailbox.delete_folder("Trash")
     assert b"* BYE The selected mailbox was deleted\r\n" in await told(wire)
     assert not any(backend.mailbox.watchers.values())
+
+
+_STATUS = re.compile(
+    rb"\* STATUS (\S+) \(MESSAGES (\d+) UIDNEXT (\d+) UIDVALIDITY \d+ UNSEEN (\d+) HIGHESTMODSEQ (\d+)\)"
+)
+_LIST = re.compile(rb"\* LIST \(([^)]*)\) \"/\" (\S+)(?: \(\"OLDNAME\" \(\"(.*)\"\)\))?")
+_NAMES = ["INBOX", "Sent", "A", "B", "A/C"]
+
+
+async def happen(mailbox: MemoryMailbox, what: str, name: str, other: str) -> None:
+    if what == "create":
+        await mailbox.create_folder(name)
+    elif what == "rename" and not {name, other} & {"INBOX", "Sent"}:
+        await mailbox.rename_folder(name, other)
+    elif what == "delete" and name != "Sent":
+        await mailbox.delete_folder(name)
+    else:
+        folder_id = (await mailbox.folder(name)).folder_id
+        uids = list(mailbox.kept[folder_id].rows)
+        if what == "append":
+            await mailbox.append(folder_id, b"a:b")
+        elif uids:
+            await mailbox.store(folder_id, uids[:1], "add", 8 if what == "expunge" else 1)
+            if what == "expunge":
+                await mailbox.expunge(folder_id)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["append", "flag", "expunge", "create", "rename", "delete"]),
+            st.sampled_from(_NAMES),
+            st.sampled_from(_NAMES),
+            st.booleans(),
+        ),
+        max_size=20,
+    )
+)
+@settings(max_examples=60, deadline=None)
+async def test_what_is_told_adds_up_to_what_is_there(steps: list[tuple[str, str, str, bool]]) -> None:
+    """Whatever happens, told at once or many changes together: the client's list and counters are the mailbox's."""
+    mailbox = MemoryMailbox()
+    wire = await signed_in(Backend(mailbox))
+    events = b"MessageNew MessageExpunge FlagChange MailboxName"
+    answer = await wire.ask(b"n NOTIFY SET STATUS (PERSONAL (%s))" % events)
+    known = {status[0]: tuple(map(int, status[1:])) for status in _STATUS.findall(answer)}
+    for what, name, other, hear in (*steps, ("", "INBOX", "", True)):
+        try:
+            await happen(mailbox, what, name, other)
+        except Refused:
+            continue
+        if not hear:
+            continue
+        for line in (await told(wire)).split(b"\r\n"):
+            if status := _STATUS.match(line):
+                known[status[1]] = tuple(int(value) for value in status.groups()[1:])
+            elif listed := _LIST.match(line):
+                before = known.pop(listed[3] or listed[2], (0, 1, 0, 1))
+                if b"\\NonExistent" not in listed[1]:
+                    known[listed[2]] = before
+    states = {kept.folder.name.encode(): kept.state() for kept in mailbox.kept.values()}
+    assert known.keys() == states.keys()
+    for name_there, state in states.items():
+        assert known[name_there] == (state.messages, state.uidnext, state.unseen, state.highestmodseq)
