@@ -143,6 +143,43 @@ push "{keys}<sync-mailbox><quit>"
     assert await flags_of(world, sent.folder_id) == [Flag.SEEN]
 
 
+async def test_mutt_comes_back_to_a_mailbox_that_changed(world: World, imap: Access, tmp_path: Path) -> None:
+    """With COMPRESS, UTF8=ACCEPT and QRESYNC: what it kept becomes true again by what it is told."""
+    program, mailbox = need("mutt"), await world.mailbox(PHARMACY)
+    for number in range(4):
+        await mailbox.append(1, message(number=number))
+    (tmp_path / "headers").mkdir()
+    settings = f"""
+set folder="imaps://localhost:{imap.tls_port}/" spoolfile="+INBOX" header_cache="{tmp_path / "headers"}/"
+set imap_user="{PHARMACY}" imap_pass="{imap.password(PHARMACY)}" ssl_force_tls=yes
+set certificate_file="{imap.pki / "root.pem"}" ssl_ca_certificates_file="{imap.pki / "root.pem"}" ssl_verify_host=no
+set imap_condstore imap_qresync imap_deflate
+set delete=yes quit=yes move=no wait_key=no beep=no mark_old=no
+"""
+
+    async def said(keys: str) -> str:
+        """What was said, as mutt writes it down."""
+        (tmp_path / "muttrc").write_text(f'{settings}push "{keys}<quit>"\n')
+        await in_thread(at_terminal, [program, "-n", "-F", "muttrc", "-d", "3"], tmp_path)
+        return (tmp_path / ".muttdebug0").read_text(errors="replace")
+
+    first = await said("<first-entry><delete-message><sync-mailbox><last-entry><flag-message>")
+    for line in ("Compressing from here on", "* ENABLED UTF8=ACCEPT", "* ENABLED QRESYNC", "* VANISHED 1"):
+        assert line in first
+    assert [(row.uid, row.flags) for row in (await mailbox.view(1)).rows] == [(2, 0), (3, 0), (4, Flag.FLAGGED)]
+
+    await mailbox.append(1, message(number=5))
+    await mailbox.store(1, [2], "add", Flag.DELETED)
+    await mailbox.expunge(1)
+    await mailbox.store(1, [3], "add", Flag.ANSWERED)
+    second = await said("<first-entry>")
+    assert "VANISHED)" in second  # its UID FETCH … (CHANGEDSINCE … VANISHED)
+    assert "* VANISHED (EARLIER) 1:2" in second or "* VANISHED (EARLIER) 2" in second
+    assert "FETCH (UID 3 FLAGS (\\Answered) MODSEQ" in second
+    assert "FETCH (UID 5 " in second
+    assert "FETCH (UID 4 FLAGS (\\Flagged) INTERNALDATE" not in second  # its header was kept
+
+
 def at_terminal(command: list[str], home: Path) -> None:
     """Run a program of full screens to its end, at a terminal that nobody looks at."""
     pid, terminal = pty.fork()
