@@ -53,12 +53,12 @@ class Finder:
         found: list[int] = []
         chunks: Chunks = {}
         open_: Chunks = {}
-        for at, chunk in self._chunks():
+        for turn, (at, chunk) in enumerate(self._chunks()):
             certain, possible = program.judge(Evidence(chunk))
             found += _uids(chunk, certain)
             if possible != certain:
                 chunks[at], open_[at] = chunk, _chosen(chunk, possible ^ certain)
-            if at % _STEP == 0:
+            if turn % _STEP == 0:
                 await asyncio.sleep(0)
         if not open_:
             return found
@@ -242,4 +242,4 @@ def _uids(chunk: Chunk, mask: int) -> list[int]:
 
 
 def _chosen(chunk: Chunk, mask: int) -> Chunk:
-    return chunk if mask == (1 << len(chunk)) - 1 else chunk.pick(_places(mask))
+    return chunk.pick(_places(mask))

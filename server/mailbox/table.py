@@ -52,7 +52,9 @@ class Chunk:
         return [self.contents[at : at + _ID] for at in range(0, len(self.contents), _ID)]
 
     def pick(self, positions: Sequence[int]) -> Chunk:
-        """Those of the messages that stand there."""
+        """Those of the messages that stand there, in order."""
+        if len(positions) == len(self):
+            return self
         return Chunk(
             _chosen(self.uids, positions),
             b"".join([self.contents[at * _ID : at * _ID + _ID] for at in positions]),

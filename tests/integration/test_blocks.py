@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import asyncpg
 import pytest
 
 from server.base.limits import BLOCK_SLACK
@@ -97,6 +98,27 @@ async def test_nothing_of_a_message_stands_in_a_block_in_clear(world: World) -> 
     assert len(everything) > 10_000
     for word in (b"ilan", b"cabinet", b"ordonnance", "glycémie".encode(), b"ocumen"):
         assert word not in everything.lower()
+
+
+async def test_what_a_search_reads_depends_on_no_word(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(world)
+    wire = await reader(world)
+    await search(wire, 'TEXT "glycémie" FROM docteur')
+    asked: list[tuple[Any, ...]] = []
+    fetch = asyncpg.Connection.fetch
+
+    async def spied(connection: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        return await fetch(connection, *arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", spied)
+    read = []
+    for word in ("polyarthrite", "schizophrénie"):
+        asked.clear()
+        assert await search(wire, f'TEXT "{word}" FROM "{word}"') == []
+        read.append([arguments for arguments in asked if "view_block" in arguments[0] or "content" in arguments[0]])
+    assert read[0] == read[1]
+    assert len(read[0]) == 1
 
 
 async def test_what_came_after_a_block_is_found_too(world: World) -> None:
