@@ -61,6 +61,45 @@ async def test_imaplib_does_the_rounds_of_practice_software(world: World, imap: 
     assert kept.endswith(message("trois", 3))
 
 
+async def test_imaplib_searches_sorts_and_threads(world: World, imap: Access) -> None:
+    await deliver(world, "fièvre", "œdème à 5 €", "toux")
+
+    def rounds() -> None:
+        client = imap.client(PHARMACY)
+        client.select("INBOX")
+        client.literal = "œdème".encode("iso-8859-15")  # type: ignore[attr-defined]
+        assert client.search("ISO-8859-15", "BODY") == ("OK", [b"2"])
+        assert client.sort("(REVERSE SIZE)", "UTF-8", "ALL") == ("OK", [b"2 1 3"])
+        assert client.uid("sort", "(SUBJECT REVERSE SIZE)", "UTF-8", "NOT", "3") == ("OK", [b"2 1"])
+        assert client.thread("ORDEREDSUBJECT", "UTF-8", "ALL") == ("OK", [b"(1 (2)(3))"])
+        assert client.thread("REFERENCES", "UTF-8", "TEXT toux") == ("OK", [b"(3)"])
+        client.logout()
+
+    await in_thread(rounds)
+
+
+async def test_a_search_ends_when_its_client_is_gone(
+    world: World, imap: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(world, "un")
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(*_: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("server.mailbox.store.Mailbox.summaries", endless)
+    client = await in_thread(imap.client, PHARMACY)
+    await in_thread(client.select)
+    await in_thread(client.send, b"x SEARCH TEXT un\r\n")
+    await asyncio.wait_for(begun.wait(), 30)
+    await in_thread(client.shutdown)
+    await asyncio.wait_for(ended.wait(), 30)
+
+
 async def test_each_message_is_recent_to_one_session(world: World, imap: Access) -> None:
     await deliver(world, "un", "deux")
 
