@@ -79,7 +79,7 @@ class Finder:
     async def lines(self, uids: Sequence[int], names: Sequence[str]) -> dict[int, tuple[str, ...]]:
         """Lines of the gists of messages (in order of uid), by uid; of one that does not open all are empty."""
         found: dict[int, tuple[str, ...]] = dict.fromkeys(uids, ("",) * len(names))
-        chunks = dict(self._chunks())
+        chunks = dict(self._chunks({number(uid) for uid in uids}))
         wanted = {
             at: chunk.pick([place for place, uid in enumerate(chunk.uids) if uid in found])
             for at, chunk in chunks.items()
@@ -107,13 +107,16 @@ class Finder:
 
     def facts(self, uids: Collection[int]) -> dict[int, tuple[int, int]]:
         """INTERNALDATE (as a view holds it) and size, by uid."""
-        found: dict[int, tuple[int, int]] = {}
-        for _, chunk in self._chunks():
-            found.update(zip(chunk.uids, zip(chunk.internal, chunk.sizes, strict=True), strict=True))
-        return {uid: found.get(uid, (0, 0)) for uid in uids}
+        found = dict.fromkeys(uids, (0, 0))
+        for _, chunk in self._chunks({number(uid) for uid in uids}):
+            for uid, internal, size in zip(chunk.uids, chunk.internal, chunk.sizes, strict=True):
+                if uid in found:
+                    found[uid] = internal, size
+        return found
 
-    def _chunks(self) -> Iterator[tuple[int, Chunk]]:
-        """The folder as the session knows it, a thousand uids at a time; what went meanwhile is left out."""
+    def _chunks(self, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Chunk]]:
+        """The folder as the session knows it, a thousand uids at a time, of all thousands or those wanted; what went
+        meanwhile is left out."""
         low = 0
         while True:
             table, known = self._selected.shared.table, self._selected.uids
@@ -123,7 +126,8 @@ class Finder:
                 return
             at = number(table.uids[start])
             low = (at + 1) * SPAN
-            yield at, table.chunk(start, bisect_left(table.uids, min(low, newest + 1), start))
+            if wanted is None or at in wanted:
+                yield at, table.chunk(start, bisect_left(table.uids, min(low, newest + 1), start))
 
     async def _look_closer(self, program: Program, chunks: Chunks, open_: Chunks) -> AsyncIterator[int]:
         if sum(map(len, open_.values())) <= BLOCK_SLACK or not program.parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,21 @@ async def test_a_few_open_messages_need_no_block(chance: random.Random) -> None:
     mailbox.calls.clear()
     await wire.ask(b"a UID SEARCH 1:50 FROM alice")
     assert "blocks" not in mailbox.calls
+
+
+async def test_other_sessions_are_answered_while_one_searches(chance: random.Random) -> None:
+    backend = Backend(await filled(chance, 300))
+    wires = [await signed_in(backend), await signed_in(backend)]
+    answered = []
+
+    async def ask(wire: Wire, *lines: bytes) -> None:
+        for line in lines:
+            await wire.ask(line)
+        answered.append(lines[-1])
+
+    search, other = b"a SEARCH TEXT polyarthrite", b"b NOOP"
+    await asyncio.gather(ask(wires[0], b"s SELECT INBOX", search), ask(wires[1], b"s SELECT INBOX", other))
+    assert answered == [other, search]
 
 
 @pytest.mark.parametrize("charset", ["ISO-8859-1", "iso-8859-15", "Windows-1252"])
