@@ -6,11 +6,11 @@ told before the EXPUNGEs, while its numbers are right, and what changed or came 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from server.base.limits import IMAP_CONTEXTS
+from server.base.limits import IMAP_CONTEXT_RESULTS, IMAP_CONTEXTS
 from server.imap.finding import Finder
 from server.imap.grammar.sequence import compact
 from server.imap.responses import Illegal, untagged
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from server.imap.session import Session
     from server.imap.sorting import Order
     from server.imap.view import Selected
-
-# A place in an order: the key of the sort (empty in mailbox order), then the uid.
-_Place = tuple[Any, int]
 
 
 class Context:
@@ -44,20 +41,32 @@ class Context:
         self.modseq = modseq
         self.generation = -1
         self.order = order
-        self.key_of: dict[int, Any] = dict(zip(uids, keys if order is not None else [()] * len(uids), strict=True))
-        self.places: list[_Place] = [(key, uid) for uid, key in self.key_of.items()]
+        self.known = set(uids)
+        self._places = list(zip(keys, uids, strict=True)) if order is not None else []  # (key of the sort, uid)
 
-    def position(self, uid: int) -> int:
-        """Where a result stands, from 1."""
-        return bisect_left(self.places, (self.key_of[uid], uid)) + 1
+    def add(self, uid: int, key: Any) -> int:
+        """Take a result in; returns the position it takes, 0 in mailbox order, where the uid itself tells it."""
+        self.known.add(uid)
+        if self.order is None:
+            return 0
+        at = bisect_left(self._places, (key, uid))
+        self._places.insert(at, (key, uid))
+        return at + 1
 
-    def add(self, uid: int, key: Any) -> None:
-        self.key_of[uid] = key
-        insort(self.places, (key, uid))
-
-    def remove(self, uid: int) -> None:
-        del self.places[self.position(uid) - 1]
-        del self.key_of[uid]
+    def remove(self, uids: Collection[int]) -> list[tuple[int, int]]:
+        """Take results away; each comes with the position it had when those before it in the answer were gone."""
+        self.known.difference_update(uids)
+        if self.order is None:
+            return [(0, uid) for uid in sorted(uids)]
+        removed: list[tuple[int, int]] = []
+        kept: list[tuple[Any, int]] = []
+        for place in self._places:
+            if place[1] in uids:
+                removed.append((len(kept) + 1, place[1]))
+            else:
+                kept.append(place)
+        self._places = kept
+        return removed
 
 
 def refuse_tag_in_use(session: Session, selected: Selected, returns: Returns | None) -> None:
@@ -68,8 +77,9 @@ def refuse_tag_in_use(session: Session, selected: Selected, returns: Returns | N
 
 def follow(session: Session, selected: Selected, context: Context) -> None:
     """Keep a search up to date from now on."""
-    if len(selected.contexts) >= IMAP_CONTEXTS:
-        # RFC 5267 §4.3.1
+    kept = sum(len(other.known) for other in selected.contexts.values())
+    if len(selected.contexts) >= IMAP_CONTEXTS or (kept and kept + len(context.known) > IMAP_CONTEXT_RESULTS):
+        # RFC 5267 §4.3.1: one is kept up to date in any case.
         session.write(untagged(b"NO", "Too many searches are kept up to date", b'NOUPDATE "%s"' % session.tag))
     else:
         selected.contexts[session.tag] = context
@@ -81,10 +91,9 @@ def tell_gone(session: Session, selected: Selected) -> None:
         if context.generation == selected.shared.generation:
             continue
         context.generation = selected.shared.generation
-        table = selected.shared.table
-        gone = [uid for uid in context.key_of if table.find(uid) < 0]
+        gone = context.known.difference(selected.shared.uids)
         if gone:
-            _tell(session, selected, tag, context, b"REMOVEFROM", _removed(context, gone))
+            _tell(session, selected, tag, context, b"REMOVEFROM", context.remove(gone))
 
 
 async def tell_changed(session: Session, selected: Selected) -> None:
@@ -96,27 +105,15 @@ async def tell_changed(session: Session, selected: Selected) -> None:
         changed = [row for row in selected.shared.changed_since(context.modseq) if selected.number(row.uid)]
         finder = Finder(session, selected)
         matching = await finder.matching(context.program, changed)
-        left = [row.uid for row in changed if row.uid in context.key_of and row.uid not in matching]
+        left = {row.uid for row in changed if row.uid in context.known} - matching
         if left:
-            _tell(session, selected, tag, context, b"REMOVEFROM", _removed(context, left))
-        fresh = sorted(matching - context.key_of.keys())
+            _tell(session, selected, tag, context, b"REMOVEFROM", context.remove(left))
+        fresh = sorted(matching - context.known)
         if fresh:
             keys = await context.order.keys(finder, fresh) if context.order is not None else [()] * len(fresh)
-            added = []
-            for key, uid in sorted(zip(keys, fresh, strict=True)):
-                context.add(uid, key)
-                added.append((context.position(uid), uid))
+            added = [(context.add(uid, key), uid) for key, uid in sorted(zip(keys, fresh, strict=True))]
             _tell(session, selected, tag, context, b"ADDTO", added)
         context.modseq = present
-
-
-def _removed(context: Context, uids: Sequence[int]) -> list[tuple[int, int]]:
-    """Take results away; each with the position it had when those before it in the list were gone."""
-    removed = []
-    for uid in uids:
-        removed.append((context.position(uid), uid))
-        context.remove(uid)
-    return removed
 
 
 def _tell(
@@ -125,7 +122,7 @@ def _tell(
     pairs = [(at, uid if context.by_uid else selected.number(uid)) for at, uid in told]
     if context.order is None:
         # RFC 5267 §4.3.3, §4.3.4: position 0 in mailbox order, where the set itself tells it.
-        listed = b"0 " + compact(number for _, number in sorted(pairs, key=lambda pair: pair[1]))
+        listed = b"0 " + compact(number for _, number in pairs)
     else:
         listed = b" ".join(b"%d %d" % pair for pair in pairs)
     uid = b" UID" if context.by_uid else b""

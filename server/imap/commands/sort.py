@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from server.base.limits import IMAP_SORT_OCTETS, WORKER_BUFFER_BYTES
 from server.imap import contexts, results
 from server.imap.commands.search import saving
 from server.imap.finding import Finder
@@ -12,7 +15,7 @@ from server.imap.grammar.sort import Sort, Thread
 from server.imap.grammar.sort import sort as read_sort
 from server.imap.grammar.sort import thread as read_thread
 from server.imap.matching import Program
-from server.imap.responses import Done
+from server.imap.responses import Declined, Done
 from server.imap.session import Session
 from server.imap.sorting import Order
 from server.imap.threading import THREADERS, Threaded, render
@@ -44,7 +47,9 @@ async def _sort(session: Session, command: Sort, by_uid: bool) -> None:
         program = Program(command.search, selected, session.services.now())
         contexts.refuse_tag_in_use(session, selected, returns)
         finder, order, at = Finder(session, selected), Order(command.criteria), selected.shared.modseq
-        keyed = await order.sorted(finder, await finder.find(program))
+        matching = await finder.find(program)
+        with _room(session, len(matching)):
+            keyed = await order.sorted(finder, matching)
         uids = [uid for _, uid in keyed]
         found = results.numbers(selected, uids, by_uid)
         modseq = results.highest_modseq(selected, uids, returns) if command.search.modseq else None
@@ -74,9 +79,25 @@ async def _thread(session: Session, command: Thread, by_uid: bool) -> None:
     program = Program(command.search, selected, session.services.now())
     finder = Finder(session, selected)
     uids = await finder.find(program)
-    lines, facts = await finder.lines(uids, ("moment", "base", "ids")), finder.facts(uids)
-    numbers = results.numbers(selected, uids, by_uid)
-    messages = [Threaded.of(number, uid, facts[uid][0], *lines[uid]) for number, uid in zip(numbers, uids, strict=True)]
-    # In a thread of its own: a large mailbox takes a second, and other sessions go on.
-    threads = await asyncio.to_thread(lambda: render(THREADERS[command.algorithm](messages)))
+    with _room(session, len(uids)):
+        lines, facts = await finder.lines(uids, ("moment", "base", "ids")), finder.facts(uids)
+        numbers = results.numbers(selected, uids, by_uid)
+        messages = [
+            Threaded.of(number, uid, facts[uid][0], *lines[uid]) for number, uid in zip(numbers, uids, strict=True)
+        ]
+        # In a thread of its own: a large mailbox takes a second, and other sessions go on.
+        threads = await asyncio.to_thread(lambda: render(THREADERS[command.algorithm](messages)))
     session.line(b"THREAD" + (b" " + threads if threads else b""))
+
+
+@contextmanager
+def _room(session: Session, messages: int) -> Iterator[None]:
+    """Memory of the worker for the lines of so many messages. Raises Declined(UNAVAILABLE) while there is none."""
+    # Half of all there is suffices for the largest mailbox: two of them are in memory at a time.
+    octets = min(messages * IMAP_SORT_OCTETS, WORKER_BUFFER_BYTES // 2)
+    if not session.services.budget.take(octets):
+        raise Declined(b"UNAVAILABLE", "Try again in a moment")
+    try:
+        yield
+    finally:
+        session.services.budget.give(octets)

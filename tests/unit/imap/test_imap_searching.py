@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from server.base.limits import IMAP_CONTEXTS
 from server.imap.evidence import Opened
 from server.imap.grammar.cursor import Cursor
 from server.imap.grammar.reader import Frame
@@ -174,6 +175,32 @@ async def test_a_few_open_messages_need_no_block(chance: random.Random) -> None:
     mailbox.calls.clear()
     await wire.ask(b"a UID SEARCH 1:50 FROM alice")
     assert "blocks" not in mailbox.calls
+
+
+async def test_a_sort_waits_for_memory_and_gives_it_back(chance: random.Random) -> None:
+    wire = await selected_session(await filled(chance, 60), budget=50_000)
+    for command in (b"SORT (DATE)", b"THREAD REFERENCES"):
+        assert b"a NO [UNAVAILABLE] " in await wire.ask(b"a " + command + b" UTF-8 ALL")
+        assert b"b OK" in await wire.ask(b"b " + command + b" UTF-8 1:40")
+        assert wire.backend.services.budget.free == 50_000
+
+
+async def test_so_many_searches_are_kept_up_to_date_and_no_more(chance: random.Random) -> None:
+    wire = await selected_session(await filled(chance, 30))
+    for number in range(IMAP_CONTEXTS):
+        assert b"NOUPDATE" not in await wire.ask(b"a%d SEARCH RETURN (UPDATE COUNT) UNSEEN" % number)
+    answer = await wire.ask(b"b SEARCH RETURN (UPDATE COUNT) SEEN")
+    assert b"COUNT" in answer
+    assert b'* NO [NOUPDATE "b"] ' in answer
+    assert b"c OK" in await wire.ask(b'c CANCELUPDATE "a3"')
+    assert b"NOUPDATE" not in await wire.ask(b"d UID SORT RETURN (UPDATE COUNT) (DATE) UTF-8 SEEN")
+
+
+async def test_many_results_are_kept_up_to_date_once(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.imap.contexts.IMAP_CONTEXT_RESULTS", 20)
+    wire = await selected_session(await filled(chance, 30))
+    assert b"NOUPDATE" not in await wire.ask(b"a SEARCH RETURN (UPDATE) ALL")
+    assert b"NOUPDATE" in await wire.ask(b"b SEARCH RETURN (UPDATE) 1")
 
 
 async def test_other_sessions_are_answered_while_one_searches(chance: random.Random) -> None:
