@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.base.errors import Reason, Refused
+from server.base.limits import IMAP_LITERALS
 from server.imap.grammar import dates, flags
 from server.imap.grammar.cursor import BadSyntax, Cursor
 from server.imap.grammar.flags import FlagSet
@@ -52,6 +53,8 @@ def parse_append(cursor: Cursor) -> Append:
     while not messages or cursor.peek(b" "):
         cursor.sp()
         messages.append(append_message(cursor))
+        if sum(len(message.parts) for message in messages) > IMAP_LITERALS:
+            raise BadSyntax("Too many messages, or parts of them")
     return Append(mailbox, tuple(messages))
 
 

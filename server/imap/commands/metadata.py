@@ -19,7 +19,8 @@ from server.imap.session import Session
 
 # RFC 5464 §3.2: entry names begin with /private or /shared, compare in any case, hold no "*", "%" nor "//", and no
 # octets but printable ones.
-_NAME = re.compile(r"/(?:private|shared)(?:/[^/*%\x00-\x1f\x7f-\uffff]+)*")
+_NAME = re.compile(r"/(?:private|shared)(?:/[^/*%\x00-\x1f\x7f-\U0010ffff]+)*")
+_OPTIONS = re.compile(rb"\([A-Za-z]")
 _NAME_BYTES = 200
 _DEPTHS = {"0": 0, "1": 1, "INFINITY": 1_000}
 
@@ -48,7 +49,7 @@ def parse_get(cursor: Cursor) -> GetMetadata:
     mailbox = cursor.astring("a mailbox name")
     cursor.sp()
     # The examples of RFC 5464 §4.2 put the options behind the mailbox, its grammar before: clients do both.
-    if cursor.peek(b"(") and not cursor.peek(b"(/") and not cursor.peek(b'("'):
+    if _OPTIONS.match(cursor.text, cursor.at):
         options |= _options(cursor)
         cursor.sp()
     return GetMetadata(mailbox, entry_names(cursor), options.get("MAXSIZE"), options.get("DEPTH", 0))
