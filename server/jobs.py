@@ -18,6 +18,7 @@ from server.base import clock
 from server.db.pool import trouble
 from server.identity.hygiene import LOOK_SECONDS, Hygiene
 from server.identity.sessions.sessions import Sessions
+from server.mailbox.beside import handed
 from server.mailbox.blocks.ahead import Ahead
 from server.mailbox.keys import FOLLOW_SECONDS, look
 from server.mailbox.maintenance import Rewrapper, collect_content, fill_key_pool
@@ -99,6 +100,7 @@ def tasks(context: Context) -> list[Task]:
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),
         Task("certificates", LOOK_SECONDS, hygiene.look),
+        Task("forget_handed", 300.0, partial(handed.forget, pool)),
         Task("forget", 300.0, partial(trim, pool)),
         Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -109,6 +109,7 @@ class MemoryMailbox:
     def __init__(self) -> None:
         self.kept: dict[int, Kept] = {}
         self.subscriptions: set[str] = set()  # names that no folder has
+        self.handed: dict[bytes, bytes] = {}  # to submission, by URL
         self.url_keys: dict[int, bytes] = {}
         self.resets = 0  # of those keys
         self.room = 2_000  # octets of messages, as usage tells them
@@ -198,6 +199,12 @@ class MemoryMailbox:
     async def drop_url_keys(self, folder_id: int | None) -> None:
         self.resets += 1
         self.url_keys = {number: key for number, key in self.url_keys.items() if folder_id not in (None, number)}
+
+    async def hand_over(
+        self, folder_id: int, url: bytes, size: int, pieces: AsyncIterator[bytes], until: datetime
+    ) -> None:
+        self.handed[url] = b"".join([piece async for piece in pieces])
+        assert len(self.handed[url]) == size
 
     async def shares(self) -> list[Share]:
         return [Share(address, rights) for address, rights in sorted(self.parts.items())]

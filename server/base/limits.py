@@ -86,6 +86,8 @@ PREVIEW_CHARACTERS = 200  # RFC 8970 §3.1: at most 200
 
 # Store.
 FOLDERS_PER_OWNER = 1_000
+HANDED_PER_OWNER = 20  # messages that URLs hand over to submission; the one sent now, and some that never were
+HANDED_SECONDS = 24 * 3600  # so long at most: a program sends what it has just written
 METADATA_VALUE = 16 * KIB  # RFC 5464 §4.1 asks for 1,024 octets at least; clients keep signatures and filters there
 METADATA_ENTRIES = 100  # of one folder and reader; RFC 5464 §4.1 asks for ten at least
 METADATA_BYTES = 1 * MIB  # of a mailbox's annotations in all: a LIST that returns them reads them all

@@ -13,7 +13,7 @@ Rules that every method keeps:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -26,11 +26,10 @@ from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
 from server.base.limits import BLOCK_SLACK
-from server.identity import delegations
 from server.identity.model import Rights
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, marks, queries, sharing, terms, views
-from server.mailbox.beside import annotation, url_keys
+from server.mailbox.beside import annotation, handed, url_keys
 from server.mailbox.blocks.block import PARTS, SPAN, WORDS, Block
 from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
@@ -222,20 +221,20 @@ class Mailbox:
         async with connection(self._pool) as acquired:
             await url_keys.drop(acquired, self.owner_id, folder_id)
 
+    async def hand_over(
+        self, folder_id: int, url: bytes, size: int, pieces: AsyncIterator[bytes], until: datetime
+    ) -> None:
+        """Leave a copy of these octets for submission, which opens it with the URL (BURL). Raises TryLater."""
+        place = self.owner_id, folder_id
+        await handed.hand_over(self._pool, self._store.edge.salts, place, url, size, pieces, until)
+
     async def shares(self) -> list[Share]:
         """With whom the mailbox is shared."""
-        async with connection(self._pool) as acquired:
-            found = await delegations.of_mailbox(acquired, self._store.edge, self.owner_id)
-
-        async def identity_of(owner_id: int) -> Identity:
-            return await (await self._store.open(owner_id)).identity()
-
-        return await sharing.shares(found, identity_of, clock.now().timestamp())
+        return await sharing.shares(self._store, self.owner_id)
 
     async def share(self, address: str, rights: Rights, actor: str) -> None:
         """Gives a person these rights here, none to end it. Raises Refused: UNKNOWN_RECIPIENT, NOT_ALLOWED."""
-        async with connection(self._pool) as acquired:
-            await sharing.share(acquired, self._store.edge, self.owner_id, address, rights, actor)
+        await sharing.share(self._store, self.owner_id, address, rights, actor)
 
     async def states(self, folder_ids: Sequence[int] | None = None) -> dict[int, FolderState]:
         """Counters by folder id, of all folders or of those asked (a missing one is left out)."""
@@ -331,10 +330,7 @@ class Mailbox:
         keywords: Sequence[str] = (),
         internaldate: datetime | None = None,
     ) -> int:
-        """Stores a message of the owner's own; returns its uid.
-
-        Raises Refused: NO_SUCH_FOLDER, MAILBOX_FULL; TryLater.
-        """
+        """Stores a message of the owner's own; its uid. Raises Refused: NO_SUCH_FOLDER, MAILBOX_FULL; TryLater."""
         message = NewMessage(data, flags, tuple(keywords), internaldate)
         return (await self.append_many(folder_id, [message]))[0]
 

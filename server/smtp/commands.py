@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from server.base.errors import ProtocolViolation, Reason
 from server.base.limits import ADDRESS
@@ -23,6 +24,8 @@ _PATH = re.compile(r' ?<((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?: +(\S.*))?', re.DOT
 # RFC 5321 Appendix F.2: a source route must be taken and should be ignored.
 _SOURCE_ROUTE = re.compile(r"@[^:\"]+:")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
+_BURL = re.compile(r"([!-~]{1,2000}?)( LAST)?", re.IGNORECASE)
+_SUBMITS = re.compile(r";URLAUTH=submit\+([^:/;?#]+):INTERNAL:[0-9a-f]+\Z", re.IGNORECASE)
 _CHUNK = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
 
 
@@ -37,6 +40,14 @@ class Chunk(NamedTuple):
     """What BDAT announces: so many octets follow its line, and whether the message ends with them."""
 
     octets: int
+    last: bool
+
+
+class Burl(NamedTuple):
+    """A URL to be sent; `holder` is whose submission may use it, "" for nobody's."""
+
+    url: bytes
+    holder: str
     last: bool
 
 
@@ -67,6 +78,16 @@ def chunk(argument: str) -> Chunk:
     if match is None:
         raise ProtocolViolation(Reason.MALFORMED, "form is BDAT octets [LAST]")
     return Chunk(int(match[1]), match[2] is not None)
+
+
+def burl(argument: str) -> Burl:
+    """Parse the argument of BURL (RFC 4468 §3.1). Raises ProtocolViolation MALFORMED."""
+    match = _BURL.fullmatch(argument)
+    if match is None:
+        raise ProtocolViolation(Reason.MALFORMED, "form is BURL url [LAST]")
+    # RFC 4467 §3: who may use it stands before the mechanism and the token.
+    access = _SUBMITS.search(match[1])
+    return Burl(match[1].encode(), unquote(access[1]).lower() if access else "", match[2] is not None)
 
 
 def _parameters(text: str) -> dict[str, str]:

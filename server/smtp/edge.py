@@ -19,6 +19,7 @@ from server.identity.accounts import Accounts
 from server.identity.model import Rights
 from server.identity.throttle import network_of
 from server.identity.tokens import verifier
+from server.mailbox.beside.handed import Handed
 from server.smtp import reply_codes as r
 from server.smtp.held import HeldEdge
 from server.smtp.service import Service
@@ -79,6 +80,7 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
         max_message_bytes=settings.transport.max_message_bytes,
         follows=bool(settings.transport.pointer_bytes),
         accounts=accounts if kind is SourceKind.SUBMISSION else None,
+        handed=Handed(context.pool, context.edge.salts) if kind is SourceKind.SUBMISSION else None,
     )
 
 

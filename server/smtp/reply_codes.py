@@ -47,8 +47,10 @@ SENDER_OK = Reply(250, "2.1.0", "sender OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "recipient OK")
 ACCEPTED = Reply(250, "2.6.0", "message accepted as")
 CANNOT_VERIFY = Reply(252, "2.5.2", "addresses are not verified; send the message")
-HELP = Reply(214, "2.0.0", "EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT")
+HELP = Reply(214, "2.0.0", "EHLO STARTTLS AUTH MAIL RCPT DATA BDAT BURL RSET NOOP QUIT")
 CHUNK_TAKEN = Reply(250, "2.0.0", "octets received")  # RFC 3030 §2
+URL_TAKEN = Reply(250, "2.5.0", "waiting for more of the message")  # RFC 4468 §3.5
+URL_UNRESOLVED = Reply(554, "5.6.6", "this URL gives no message; make it anew")
 START_CONTENT = Reply(354, "", "end with <CR><LF>.<CR><LF>")
 
 # RFC 4954 §4, §6

@@ -16,6 +16,7 @@ from server.transport.policy import Policy
 from server.trust.follow import Follower
 
 if TYPE_CHECKING:
+    from server.mailbox.beside.handed import Handed
     from server.smtp.connection import Connection
 
 
@@ -51,6 +52,7 @@ class Service:
     max_message_bytes: int
     follows: bool = False  # pointers to large messages
     accounts: Accounts | None = None  # of submission alone
+    handed: Handed | None = None  # what URLs hand over; of submission alone
     budget: Budget = field(default_factory=Budget)
     sessions: set[Connection] = field(default_factory=set)
     max_sessions: int = SMTP_SESSIONS

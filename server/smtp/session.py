@@ -29,6 +29,7 @@ STARTTLS_EXTENSION: Final = "STARTTLS"
 AUTH_EXTENSION: Final = "AUTH"
 REQUIRETLS_EXTENSION: Final = "REQUIRETLS"
 POINTER_EXTENSION: Final = EXTENSION
+BURL_EXTENSION: Final = "BURL imap"
 FUTURERELEASE_EXTENSION: Final = f"FUTURERELEASE {limits.SMTP_HOLD_SECONDS}"
 
 # RFC 5321 §4.1.2, §4.1.3, loosely (a computer's own name is no domain): it goes into Received, so nothing that could
@@ -48,7 +49,7 @@ class Session(Transfer):
             refusal = r.BINARY_NEEDS_CHUNKS
         if refusal is not None:
             await self._pass_over(command, argument, refusal)
-            if self._state is State.SPOILED and command == "BDAT":
+            if self._state is State.SPOILED and command in ("BDAT", "BURL"):
                 # RFC 3030 §2: what was in the pipeline behind the refused chunk is no error of its own.
                 self.say(refusal)
                 return
@@ -77,6 +78,7 @@ class Session(Transfer):
         names = [self.hostname, *EXTENSIONS, LIMITS_EXTENSION, size]
         if self.service.kind is SourceKind.SUBMISSION:
             latest = clock.now() + timedelta(seconds=limits.SMTP_HOLD_SECONDS)
+            names.append(BURL_EXTENSION)
             names.append(f"{FUTURERELEASE_EXTENSION} {latest:%Y-%m-%dT%H:%M:%SZ}")
         if self.service.kind is SourceKind.RELAY and self.service.follows and self.tls:
             names.append(POINTER_EXTENSION)

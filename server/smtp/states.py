@@ -1,4 +1,4 @@
-"""What is legal when, in one table (RFC 5321 §4.1.4, RFC 3207 §4, RFC 4954 §4, RFC 3030 §2).
+"""What is legal when, in one table (RFC 5321 §4.1.4, RFC 3207 §4, RFC 4954 §4, RFC 3030 §2, RFC 4468 §3).
 
 A command passes in this order: known? TLS there if it needs TLS? somebody signed in if it needs one? legal now? Its
 success leads to `then`; RSET leads out of every transaction, and so does a reply to the whole content, whatever it is.
@@ -49,6 +49,9 @@ VERBS: Mapping[str, Verb] = {
     "RCPT": Verb(_ADDRESSED | {State.SENDER}, (State.SENDER, State.ADDRESSED), identified=True, argument=True),
     "DATA": Verb(_ADDRESSED, (State.READY,), identified=True, argument=False),
     "BDAT": Verb(
+        _ADDRESSED | {State.CHUNKS}, (State.CHUNKS, State.SPOILED, State.READY), identified=True, argument=True
+    ),
+    "BURL": Verb(
         _ADDRESSED | {State.CHUNKS}, (State.CHUNKS, State.SPOILED, State.READY), identified=True, argument=True
     ),
     "RSET": Verb(_ANY, tls=False, argument=False),

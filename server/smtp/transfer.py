@@ -15,12 +15,14 @@ from aiosmtpd.smtp import Envelope as Holder
 from server.base import clock, ids, limits
 from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
 from server.identity.model import Principal
+from server.mailbox.beside.handed import Handed
 from server.smtp import commands, parameters
 from server.smtp import reply_codes as r
 from server.smtp.auth import Authentication
 from server.smtp.connection import Gone
 from server.smtp.content import Content
 from server.smtp.replies import Objection, reply_to
+from server.smtp.reply_codes import Reply
 from server.smtp.service import Service
 from server.smtp.states import TRANSACTION, State
 from server.transport.envelope import Body, Envelope, Recipient, Source, SourceKind
@@ -175,22 +177,51 @@ class Transfer(Authentication):
     async def smtp_BDAT(self, arg: str) -> State:
         """A chunk (RFC 3030 §2): all its octets are read whatever becomes of them, then there is one reply."""
         octets, last = self._announced(arg)
-        content = self._transaction.chunks
-        if content is None:
-            content = self._transaction.chunks = self._begin(ids.trace_id(), chunked=True)
+        content = self._chunks()
+        taken = r.CHUNK_TAKEN.saying(f"{octets} {r.CHUNK_TAKEN.text}")
+        return await self._part(content, self._add(content, octets), last, taken)
+
+    async def smtp_BURL(self, arg: str) -> State:
+        """A part of the message that a URL hands over (RFC 4468 §3), beside what BDAT brings."""
+        handed = self.service.handed
+        if handed is None:
+            raise Objection(r.UNKNOWN_COMMAND)
+        said, content = commands.burl(arg), self._chunks()
+        return await self._part(content, self._fetch(handed, content, said), said.last, r.URL_TAKEN)
+
+    def _chunks(self) -> Content:
+        """The content that comes in parts."""
+        if self._transaction.chunks is None:
+            self._transaction.chunks = self._begin(ids.trace_id(), chunked=True)
+        return self._transaction.chunks
+
+    async def _part(self, content: Content, received: Awaitable[None], last: bool, taken: Reply) -> State:
         if last:
-            await self._finish(content, self._add(content, octets))
+            await self._finish(content, received)
             return State.READY
         try:
-            await self._add(content, octets)
+            await received
         except CaduceeError as error:
             self._transaction.chunks = None
             self._release()
             self._log.info("chunk_refused", reason=error.reason)
             self.say(reply_to(error))
             return State.SPOILED
-        self.say(r.CHUNK_TAKEN.saying(f"{octets} {r.CHUNK_TAKEN.text}"))
+        self.say(taken)
         return State.CHUNKS
+
+    async def _fetch(self, handed: Handed, content: Content, said: commands.Burl) -> None:
+        """Add what a URL hands over. Raises Refused(NO_SUCH_MESSAGE), and as `_add`."""
+        # RFC 4467 §3: "submit+" names who may have it sent.
+        if not isinstance(self._speaker, Principal) or said.holder != self._speaker.address:
+            raise Refused(Reason.NO_SUCH_MESSAGE, "This URL is for somebody else.")
+        size = await handed.size(said.url)
+        if content.octets + size > self.service.max_message_bytes:
+            raise Refused(Reason.TOO_LARGE, "message larger than this server takes")
+        async for piece in handed.octets(said.url, size):
+            if not content.is_large and not self._hold(len(piece)):
+                raise TryLater(Reason.BUSY, "Too much mail in flight.")
+            await content.add(piece)
 
     def _announced(self, argument: str) -> commands.Chunk:
         try:

@@ -58,6 +58,9 @@ class Doors:
     async def content(self, *_: object) -> None:
         return None
 
+    def leads_to(self, *_: object) -> None:
+        return None
+
     async def accept(self, _: object, data: bytes) -> bytes:
         return data
 

@@ -1,7 +1,7 @@
-"""Invariant: whatever stands behind MAIL or RCPT, or in a header block, it is understood or refused with an error
+"""Invariant: whatever stands behind MAIL, RCPT or BURL, or in a header block, it is understood or refused with an error
 of the domain, never anything else; what is understood is bounded and holds no byte that could end a line or a field.
 
-The input is one argument; it is read as each of the three.
+The input is one argument; it is read as each of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,18 @@ def fuzz(data: bytes) -> None:
             assert value.isprintable() or not value.isascii()
             assert " " not in value
         _parameters(path.parameters)
+    _burl(text)
     _header(data)
+
+
+def _burl(text: str) -> None:
+    try:
+        said = commands.burl(text)
+    except CaduceeError:
+        return
+    assert text.encode().startswith(said.url)
+    assert b" " not in said.url
+    assert said.last == (len(text) != len(said.url))
 
 
 def _parameters(given: dict[str, str]) -> None:

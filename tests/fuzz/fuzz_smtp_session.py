@@ -56,7 +56,9 @@ async def dialogue(data: bytes, step: int) -> tuple[bytes, list[tuple[Any, bytes
     mailboxes: Any = Mailboxes()
     tls: Any = None  # nobody asks for STARTTLS here: it is there
     kind, names = SourceKind.SUBMISSION, Pseudonyms(b"p" * 32)
-    service = Service(kind, DOMAIN, tls, mailboxes, mailboxes, names, SILENT, LIMIT, mailboxes)
+    service = Service(
+        kind, DOMAIN, tls, mailboxes, mailboxes, names, SILENT, LIMIT, accounts=mailboxes, handed=mailboxes
+    )
     session, wire = Session(service), Wire()
     session.connection_made(wire)
     session.tls = session.identified = True

@@ -1,18 +1,20 @@
 """GENURLAUTH, RESETKEY, URLFETCH (RFC 4467): a URL by which somebody else may read one message, or a part of it.
 
 The token is an HMAC of the URL before it, under a key of the folder. A URL may be made for one person ("user+address")
-or for whoever signs in here ("authuser"); to nobody at all ("anonymous") content is never opened, and no submission
-server of ours can read ("submit+"). Only who signs in as the mailbox itself makes one: a delegate does not share on.
-What is wrong with a URL is never told: URLFETCH answers NIL.
+or for whoever signs in here ("authuser"); to nobody at all ("anonymous") content is never opened. One for the holder's
+own submission ("submit+address", for BURL) leaves a copy for it, since it cannot read (mailbox/beside/handed.py). Only
+who signs in as the mailbox itself makes one: a delegate does not share on. What is wrong with a URL is never told:
+URLFETCH answers NIL.
 """
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from server.base.errors import Reason, Refused
+from server.base.limits import HANDED_SECONDS
 from server.identity.model import Principal
 from server.imap.grammar import url as urls
 from server.imap.grammar import write
@@ -22,6 +24,7 @@ from server.imap.linked import is_here, is_own, octets
 from server.imap.responses import Declined, Desynchronised, Done
 from server.imap.section import Octets
 from server.imap.session import Session
+from server.mailbox.model import Folder
 
 _URLS = 50  # of one command
 _INTERNAL = "INTERNAL"
@@ -90,13 +93,31 @@ async def generate(session: Session, command: Generate) -> Done:
             raise Declined(b"CANNOT", "The only mechanism is INTERNAL")
         if not (is_own(session, url) and url.user):
             raise Declined(b"CANNOT", "The URL is not of this mailbox")
-        if not _may_be_given(url.access):
-            raise Declined(b"CANNOT", "A URL is for user+address, or for authuser")
+        submits = url.access.lower() == f"submit+{principal.address}"
+        if not (submits or _may_be_given(url.access)):
+            raise Declined(b"CANNOT", "A URL is for user+address, for authuser, or for your own submission")
         folder = await session.mailbox.folder(url.mailbox)
         key = await session.mailbox.url_key(folder.folder_id, make=True)
         made.append(url.rump + f":{_INTERNAL}:{_token(key or b'', url)}".encode())
+        if submits:
+            await _hand_over(session, principal, folder, url, made[-1])
     session.line(b"GENURLAUTH " + b" ".join(write.quoted(one) for one in made))
     return Done("GENURLAUTH completed")
+
+
+async def _hand_over(session: Session, principal: Principal, folder: Folder, url: Url, whole: bytes) -> None:
+    """Raises Declined(CANNOT): there is nothing that the URL names, or its day has passed."""
+    mailbox, now = session.mailbox, session.services.now()
+    until = now + timedelta(seconds=HANDED_SECONDS)
+    if url.uidvalidity not in (None, folder.uidvalidity) or (url.expire is not None and url.expire <= now):
+        raise Declined(b"CANNOT", "The URL leads nowhere any more")
+    rows = await mailbox.rows(folder.folder_id, [url.uid])
+    reading = mailbox.reading(principal.actor, [row.content_id for row in rows], "BURL")
+    try:
+        found = await octets(mailbox, rows, url, reading)
+    except Declined as declined:
+        raise Declined(b"CANNOT", declined.text) from None
+    await mailbox.hand_over(folder.folder_id, whole, found.size, found.pieces, min(until, url.expire or until))
 
 
 async def reset(session: Session, command: Reset) -> Done:

@@ -26,3 +26,15 @@ URL_KEY = "SELECT sealed FROM url_key WHERE owner_id = $1 AND folder_id = $2"
 # Two sessions may make a key at once: the first one stands.
 ADD_URL_KEY = "INSERT INTO url_key (owner_id, folder_id, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 DROP_URL_KEYS = "DELETE FROM url_key WHERE owner_id = $1 AND ($2::int IS NULL OR folder_id = $2)"
+
+# What a URL hands over to submission. An older copy under the same URL goes, and of a mailbox all but the newest ($3).
+DROP_HANDED = """
+DELETE FROM handed WHERE name = $2 OR owner_id = $1 AND name NOT IN
+       (SELECT name FROM handed WHERE owner_id = $1 ORDER BY expires_at DESC LIMIT $3)
+"""
+HAND = "INSERT INTO handed (name, owner_id, folder_id, size, expires_at) VALUES ($1, $2, $3, $4, $5)"
+HAND_PIECE = "INSERT INTO handed_piece (name, number, data) VALUES ($1, $2, $3)"
+HANDED = "SELECT size FROM handed WHERE name = $1 AND expires_at > $2"
+HANDED_PIECE = "SELECT data FROM handed_piece WHERE name = $1 AND number = $2"
+DROP_HANDED_OF = "DELETE FROM handed WHERE owner_id = $1 AND ($2::int IS NULL OR folder_id = $2)"
+FORGET_HANDED = "DELETE FROM handed WHERE expires_at < $1 RETURNING 1"

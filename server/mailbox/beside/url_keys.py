@@ -28,8 +28,9 @@ async def made(connection: asyncpg.Connection, key: OwnerKey, folder_id: int) ->
 
 
 async def drop(connection: asyncpg.Connection, owner_id: int, folder_id: int | None) -> None:
-    """Forget the key of a folder, or of all of the mailbox's: no URL made until now is right any more."""
+    """Forget the key of a folder, or of all of the mailbox's: no URL made until now opens or hands over anything."""
     await connection.execute(queries.DROP_URL_KEYS, owner_id, folder_id)
+    await connection.execute(queries.DROP_HANDED_OF, owner_id, folder_id)
 
 
 def opened(key: OwnerKey, folder_id: int, sealed: bytes) -> bytes:

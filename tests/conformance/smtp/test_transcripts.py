@@ -57,6 +57,17 @@ DOCTOR, PHARMACY = f"dr@{DOMAIN}", f"pharmacie@{DOMAIN}"
 PASSWORD = "abcd-efgh"
 BRIEF = sasl.Bearer(DOCTOR, "brief")  # signs in for no time at all
 LIMIT = 64 * 1024
+_SUBMITS = ";URLAUTH=submit+{}:INTERNAL:01ab"
+# What URLs hand over: a header and a text of the doctor's, a text of somebody else's, and one that is too large.
+URLS = {
+    f"imap://h/{name}{_SUBMITS.format(holder.replace('@', '%40'))}".encode(): data
+    for name, holder, data in (
+        ("header", DOCTOR, f"From: {DOCTOR}\r\n".encode()),
+        ("text", DOCTOR, b"\r\nbonjour\r\n"),
+        ("other", f"bruno@{DOMAIN}", b"x"),
+        ("large", DOCTOR, b"x\r\n" * LIMIT),
+    )
+}
 
 
 class Mailboxes:
@@ -127,6 +138,18 @@ class Mailboxes:
     def underway(self, change: int) -> None:
         self.begun += change
 
+    def leads_to(self, who: object, reverse_path: str, data: bytes) -> None:
+        """No message here is a pointer."""
+
+    async def size(self, url: bytes) -> int:
+        if url not in URLS:
+            raise Refused(Reason.NO_SUCH_MESSAGE, "nothing")
+        return len(URLS[url])
+
+    async def octets(self, url: bytes, size: int) -> AsyncIterator[bytes]:
+        for start in range(0, size, 10):
+            yield URLS[url][start : start + 10]
+
     def arrived(self, accepted: Accepted) -> None:
         self.read += 1
 
@@ -145,7 +168,16 @@ class Place:
         world: Any = self.mailboxes
         accounts = world if kind is SourceKind.SUBMISSION else None
         service = Service(
-            kind, DOMAIN, tls, world, world, Pseudonyms(b"p" * 32), structlog.get_logger(), LIMIT, accounts
+            kind,
+            DOMAIN,
+            tls,
+            world,
+            world,
+            Pseudonyms(b"p" * 32),
+            structlog.get_logger(),
+            LIMIT,
+            accounts=accounts,
+            handed=world if kind is SourceKind.SUBMISSION else None,
         )
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Session(service), "127.0.0.1", 0, ssl=tls if implicit else None)
