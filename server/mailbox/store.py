@@ -244,8 +244,7 @@ class Mailbox:
     async def claim_recent(self, folder_id: int, end: int) -> int | None:
         """Makes messages below uid `end` that no session was told of this one's; the first of them, None for none."""
         async with connection(self._pool) as acquired:
-            first: int | None = await acquired.fetchval(queries.CLAIM_RECENT, self.owner_id, folder_id, end)
-        return first
+            return await views.claim_recent(acquired, self.owner_id, folder_id, end)
 
     async def deleted_bytes(self) -> dict[int, int]:
         """Octets of the messages with \\Deleted by folder id; folders without such are left out."""

@@ -64,6 +64,12 @@ async def vanished(
     return _spans(row["vanished"]) if since_modseq >= row["changes_from"] else None
 
 
+async def claim_recent(connection: asyncpg.Connection, owner_id: int, folder_id: int, end: int) -> int | None:
+    """Messages below uid `end` that no session was told of are the caller's; the first of them, None for none."""
+    first: int | None = await connection.fetchval(queries.CLAIM_RECENT, owner_id, folder_id, end)
+    return first
+
+
 def _spans(multirange: Sequence[Any] | None) -> list[tuple[int, int]]:
     # int4multirange comes with exclusive upper bounds.
     return [(span.lower, span.upper - 1) for span in multirange or ()]

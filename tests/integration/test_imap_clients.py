@@ -40,7 +40,7 @@ async def test_imaplib_does_the_rounds_of_practice_software(world: World, imap: 
         assert client.search(None, "SEEN", "FROM", '"docteur"') == ("OK", [b"1 2"])
         assert client.search(None, "BODY", "trois") == ("OK", [b"3"])
         assert client.copy("3", "Archive")[0] == "OK"
-        assert client.store("3", "+FLAGS", "\\Deleted")[1] == [b"3 (FLAGS (\\Deleted))"]
+        assert client.store("3", "+FLAGS", "\\Deleted")[1] == [b"3 (FLAGS (\\Deleted \\Recent))"]
         assert client.expunge() == ("OK", [b"3"])
         assert client.append("Sent", "(\\Seen $Work)", '"17-Jul-1996 02:44:25 -0700"', message("moi"))[0] == "OK"
         assert client.create("Dossiers/2026")[0] == "OK"
@@ -170,7 +170,7 @@ async def test_aioimaplib_hears_of_a_delivery_while_it_idles(world: World, imap:
     assert (await client.select("INBOX")).result == "OK"
     idle = await client.idle_start(timeout=20)
     await deliver(world, "nouveau")
-    assert await client.wait_server_push(10) == [b"1 EXISTS"]
+    assert await client.wait_server_push(10) == [b"1 EXISTS", b"1 RECENT"]
     client.idle_done()
     await asyncio.wait_for(idle, 10)
     found = await client.uid_search("ALL")
