@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 # RFC 2045 §6.8: "=" ends the data; what follows is not decoded, since readers differ on it.
 _PADDED = re.compile(rb"[^=]*+")
+# RFC 2045 §6.7 (3): white space at the end of a line was added on the way.
+_ADDED = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _BLOCK_ENDS = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])\b[^>]*+>", re.IGNORECASE)
 _UNSHOWN = re.compile(r"<(?:(script|style|head|title)\b|!--)", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*+>?")
@@ -30,7 +32,7 @@ def octets(body: bytes, encoding: str) -> bytes:
             kept = kept[:-1]  # six bits alone are no octet
         return base64.b64decode(kept + b"=" * (-len(kept) % 4))
     if encoding == "quoted-printable":
-        return quopri.decodestring(body)
+        return quopri.decodestring(_ADDED.sub(b"", body))
     return body
 
 
@@ -64,12 +66,12 @@ class QuotedPrintable:
     def update(self, body: bytes) -> bytes:
         kept = self._kept + body
         # What "=" stands for ends with its line.
-        cut = kept.rfind(b"\n") + 1 if b"=" in kept else len(kept)
+        cut = kept.rfind(b"\n") + 1 if b"=" in kept else len(kept.rstrip(b" \t\r"))
         self._kept = kept[cut:]
-        return quopri.decodestring(kept[:cut])
+        return octets(kept[:cut], "quoted-printable")
 
     def finish(self) -> bytes:
-        return quopri.decodestring(self._kept)
+        return octets(self._kept, "quoted-printable")
 
 
 DECODERS: dict[str, type[Base64 | QuotedPrintable]] = {"base64": Base64, "quoted-printable": QuotedPrintable}

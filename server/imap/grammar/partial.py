@@ -18,10 +18,15 @@ _T = TypeVar("_T")
 class Partial:
     """`low` to `high` of the results, counted from 1; from the last one backwards with `from_end`."""
 
-    text: bytes  # as it was written: the answer repeats it
     low: int
     high: int
     from_end: bool
+
+    @property
+    def text(self) -> bytes:
+        """As the answer tells it. "4:2" is "2:4" (RFC 5267 §4.4)."""
+        sign = b"-" if self.from_end else b""
+        return b"%b%d:%b%d" % (sign, self.low, sign, self.high)
 
     def cut(self, results: Sequence[_T]) -> Sequence[_T]:
         """Those of the results that are in the range, in their order."""
@@ -38,4 +43,4 @@ def partial(cursor: Cursor) -> Partial:
     first, last = int(found[2]), int(found[3])
     if not 0 < min(first, last) <= max(first, last) <= NUMBER32:
         raise BadSyntax("Bad number in a range of results")
-    return Partial(text, min(first, last), max(first, last), bool(found[1]))
+    return Partial(min(first, last), max(first, last), bool(found[1]))

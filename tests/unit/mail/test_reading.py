@@ -167,3 +167,13 @@ def test_preview_is_one_line() -> None:
 )
 def test_dates(value: str, moment: datetime | None) -> None:
     assert sent_at(value) == moment
+
+
+def test_white_space_that_was_added_on_the_way_is_no_content() -> None:
+    # RFC 2045 §6.7 (3)
+    added = b"un  \r\ndeux=20\t\r\n \t\r\ntro=  \r\nis "
+    assert content.octets(added, "quoted-printable") == b"un\r\ndeux \r\n\r\ntrois"
+    for step in range(1, len(added)):
+        passing = content.QuotedPrintable()
+        pieces = [passing.update(added[at : at + step]) for at in range(0, len(added), step)]
+        assert b"".join([*pieces, passing.finish()]) == b"un\r\ndeux \r\n\r\ntrois"
