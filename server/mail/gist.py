@@ -22,6 +22,7 @@ MARK = "\x1f"
 UNTOLD = "\x1e"  # all lines of a gist that is too long to be kept: it has to be read from the message
 _KEPT = 8_192  # characters of a gist that is kept beside others; a letter's has 500
 _KEY = 1_000  # characters of a sort key; RFC 5322 §2.1.1 gives a line 998
+_ADDRESSES = frozenset({"from", "to", "cc", "bcc"})
 _DATE = 200  # characters of a date with its comment; more is no date
 _REFERENCES = 100  # the last ones: the parent stands last
 # The bound keeps it linear: quotes may hold "<", so that many beginnings could each read to the end.
@@ -74,7 +75,7 @@ def gist(header: bytes) -> Gist:
     sent = sent_at(first.get("date", ""))
     base, answers = base_subject(headers.decode(first.get("subject", "")))
     return Gist(
-        **{line: searched(found.get(name, ())) for name, line in SEARCHED.items()},
+        **{line: _line(name, found.get(name, ())) for name, line in SEARCHED.items()},
         day=sent_on(first.get("date", "")),
         moment="" if sent is None else str(int(sent.timestamp())),
         by_from=by["from"],
@@ -91,6 +92,15 @@ def kept(header: bytes) -> Gist:
     """The gist as it is kept beside those of other messages."""
     whole = gist(header)
     return whole if sum(map(len, whole)) <= _KEPT else Gist(*[UNTOLD] * len(whole))
+
+
+def _line(name: str, values: Sequence[str]) -> str:
+    line = searched(values)
+    if name not in _ADDRESSES:
+        return line
+    # RFC 9051 §6.4.4: FROM and its like search the envelope's field, where an address has no comments inside.
+    commented = [entry for value in values if "(" in value for entry in addresses.entries(value) if entry.domain]
+    return line + "".join(MARK + fold(headers.utf8(f"{entry.local}@{entry.domain}")) for entry in commented)
 
 
 def searched(values: Sequence[str]) -> str:

@@ -61,6 +61,13 @@ def test_gist() -> None:
     assert (found.base, found.ids) == ("RBILAN", "1@x 0@x q@x")
 
 
+def test_an_address_with_comments_inside_is_found_as_one() -> None:
+    line = gist(b"From: <user-from (comment)@ (comment) domain.org>\r\n\r\n").from_
+    assert "user-from@domain.org" in line
+    assert "(comment)" in line
+    assert gist(b"From: A <a@b.example>\r\n\r\n").from_ == MARK + "a <a@b.example>"
+
+
 def test_identifiers() -> None:
     assert identifiers('<a@b>(c)<"d"@e> <f> <"g h"@i> x <  j@k >') == ["a@b", "d@e", '"g_h"@i', "j@k"]
 
