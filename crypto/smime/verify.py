@@ -15,17 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from cryptography import x509
 
-from crypto.pki.standing import Answer
+from crypto.pki.revocation import Revocations
 from crypto.pki.standing import Status as Standing
 from crypto.smime.algorithms import DIGESTS
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.attributes import signing_time, the_only
 from crypto.smime.certificate import Certificate, comparable
 from crypto.smime.digested import Digested
-from crypto.smime.enclosed import Enclosed
+from crypto.smime.enclosed import beside
 from crypto.smime.signature import Judged, certificate_of, check_signature, failed, unsettled
 from crypto.smime.signed_data import (
     DATA,
@@ -101,7 +102,7 @@ def _together(given: Sequence[Verdict]) -> Verdict:
     signature that is wrong counts before all that are right; of two persons none is shown as the one who signed."""
     reasons = {verdict.reason for verdict in given}
     if len(reasons) == 1:
-        return given[0]
+        return replace(given[0], doubts=tuple(dict.fromkeys(doubt for verdict in given for doubt in verdict.doubts)))
     for verdict in given:
         if verdict.status is Status.FAILED and verdict.reason is not SubReason.OTHER_SENDER:
             return verdict
@@ -177,19 +178,25 @@ def _check_revocation(
 ) -> bool:
     """Whether it is known that nothing of the path is revoked. That something is, is no proof of deceit: the signature
     may be older than the revocation (ETSI EN 319 102-1, REVOKED_NO_POE)."""
-    answer = anchors.revocations.judge(path, now)
-    if answer.status is Standing.UNKNOWN and (contents.lists or contents.answers):
-        answer = Enclosed(contents.lists, contents.answers).judge(path, anchors.revocations, now)
-    if answer.status is Standing.UNKNOWN:
+    known = anchors.revocations
+    status = known.judge(path, now).status
+    if status is Standing.UNKNOWN and (contents.lists or contents.answers):
+        known = beside(known, contents.lists, contents.answers)
+        status = known.judge(path, now).status
+    if status is Standing.UNKNOWN:
         anchors.note_open(path, now)
-    if answer.status is Standing.REVOKED and not _was_before(proven, answer):
+    if status is Standing.REVOKED and not _is_older(proven, path, known, now):
         raise unsettled(SubReason.REVOKED)
-    return answer.status is not Standing.UNKNOWN
+    return status is not Standing.UNKNOWN
 
 
-def _was_before(proven: datetime | None, answer: Answer) -> bool:
-    """Whether a time stamp shows the signature to be older than the revocation."""
-    return proven is not None and answer.revoked_at is not None and proven < answer.revoked_at
+def _is_older(proven: datetime | None, path: tuple[x509.Certificate, ...], known: Revocations, now: datetime) -> bool:
+    """Whether a time stamp shows the signature to be older than every revocation on the path."""
+    if proven is None:
+        return False
+    answers = [known.standing(certificate, issuer, now) for certificate, issuer in pairwise(path)]
+    revoked = [answer.revoked_at for answer in answers if answer.status is Standing.REVOKED]
+    return all(moment is not None and proven < moment for moment in revoked)
 
 
 def _signing_time(signer: SignerInfo) -> datetime | None:

@@ -42,10 +42,10 @@ def beside_header(
 ) -> Verdict:
     """A passing verdict after a look at the header of `message` (From names `authors`) and at the directory."""
     block = data[: message.root.body_start]
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for field in message.headers:
         if field.name in _READ:
-            values.setdefault(field.name, headers.raw(block, field))
+            values.setdefault(field.name, []).append(headers.raw(block, field))
     doubts = (*verdict.doubts, *_doubts(verdict, values, authors))
     inside = protected(_head(signed)) if signed.at_top else NOTHING
     if wrong := changed(inside, block, message.headers):
@@ -70,18 +70,18 @@ def _head(signed: Signed) -> bytes:
     return content[:MIME_HEADER_BYTES]
 
 
-def _doubts(verdict: Verdict, values: dict[str, str], authors: list[Mailbox]) -> list[Doubt]:
+def _doubts(verdict: Verdict, values: dict[str, list[str]], authors: list[Mailbox]) -> list[Doubt]:
     found = []
     names = {comparable(one.address) for one in authors}
     for field, doubt in (("sender", Doubt.SENDER_DIFFERS), ("reply-to", Doubt.REPLY_ELSEWHERE)):
-        if field in values and not {comparable(one.address) for one in addresses.parse(values[field])} <= names:
+        if not {comparable(one.address) for value in values.get(field, ()) for one in addresses.parse(value)} <= names:
             found.append(doubt)
     shown = " ".join(one.name for one in authors)
     if not _addresses_in(shown) <= names:
         found.append(Doubt.NAME_MISLEADS)
     elif verdict.signer is not None and verdict.signer.rpps and _are_strangers(shown, verdict.signer.name):
         found.append(Doubt.NAME_DIFFERS)
-    date = sent_at(values.get("date", ""))
+    date = sent_at(values.get("date", [""])[0])
     if date is not None and verdict.signing_time is not None and abs(date - verdict.signing_time) > SAME_TIME:
         found.append(Doubt.DATE_DIFFERS)
     return found

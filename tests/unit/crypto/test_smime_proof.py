@@ -28,7 +28,7 @@ from tests.forged import changed
 from tests.programs import need
 from tests.revocation_lists import crl as list_of
 from tests.revocation_lists import ocsp_answer
-from tests.signers import DOCTOR, certificate
+from tests.signers import AUTHORITY, DOCTOR, certificate
 
 ENTITY = b"Content-Type: text/plain\r\n\r\nAmoxicilline 1 g.\r\n"
 DAY = timedelta(days=1)
@@ -120,6 +120,22 @@ def test_a_time_stamp_is_older_than_the_revocation_or_not(tmp_path: Path, root: 
         anchors = TrustAnchors([root.certificate])
         anchors.revocations.learn(Crl.parse(list_of(root, [signer.certificate], revoked_at, lasts=99 * DAY), "list"))
         assert judged(signature, anchors, NOW + 10 * DAY).reason is expected
+
+
+def test_every_revocation_on_the_path_counts(tmp_path: Path, root: Issued) -> None:
+    """The signer was revoked after the stamp, the authority before it."""
+    between = certificate("AC", authority=root, critical=[AUTHORITY])
+    signer = certificate("A", [x509.RFC822Name(DOCTOR)], authority=between)
+    plain = sign(ENTITY, signer, NOW, chain=[between.certificate])
+    signature, later = stamped(tmp_path, plain, stamper(root)), NOW + 10 * DAY
+    for authority_revoked_at, expected in ((NOW - DAY, SubReason.REVOKED), (NOW + DAY, SubReason.VALID)):
+        anchors = TrustAnchors([root.certificate])
+        for number, (issuer, revoked, at) in enumerate(
+            ((between, signer, NOW + 9 * DAY), (root, between, authority_revoked_at))
+        ):
+            data = list_of(issuer, [revoked.certificate], at, lasts=99 * DAY)
+            anchors.revocations.learn(Crl.parse(data, f"list {number}"))
+        assert judged(signature, anchors, later).reason is expected
 
 
 def test_time_stamps_have_anchors_of_their_own(tmp_path: Path, root: Issued, signer: Issued) -> None:
