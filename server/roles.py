@@ -95,7 +95,10 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
         keyring=Keyring.open(settings.ring_directory) if role in READERS else None,
         anchors=TrustAnchors.load(
-            [settings.path(anchor) for anchor in settings.trust.anchors], settings.trust.signer_policies, stampers
+            [settings.path(anchor) for anchor in settings.trust.anchors],
+            settings.trust.signer_policies,
+            stampers,
+            strict=settings.trust.revocation == "require",
         ),
         timestamp_anchors=stampers,
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,

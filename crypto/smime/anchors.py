@@ -33,10 +33,13 @@ class TrustAnchors:
         certificates: Iterable[x509.Certificate],
         policies: Iterable[str] = (),
         stampers: TrustAnchors | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         """`policies`: OIDs of which a signer's certificate must be of one; of any where there are none. `stampers`: the
-        anchors of time stamps, where they are others."""
+        anchors of time stamps, where they are others. `strict`: no signer passes whose revocation is unknown."""
         self.stampers = stampers or self
+        self.strict = strict
         self._policies = frozenset(policies)
         if self._policies:
             # Now: a process that is sealed later reads no file more.
@@ -55,7 +58,12 @@ class TrustAnchors:
 
     @classmethod
     def load(
-        cls, paths: Iterable[Path], policies: Iterable[str] = (), stampers: TrustAnchors | None = None
+        cls,
+        paths: Iterable[Path],
+        policies: Iterable[str] = (),
+        stampers: TrustAnchors | None = None,
+        *,
+        strict: bool = False,
     ) -> TrustAnchors:
         """Read PEM files, each with one certificate or more. Raises `CryptoError` that names the file."""
         certificates: list[x509.Certificate] = []
@@ -65,7 +73,7 @@ class TrustAnchors:
                     certificates += x509.load_pem_x509_certificates(file.read(ANCHOR_FILE_BYTES))
             except (OSError, ValueError) as error:
                 raise CryptoError(f"{path}: no certificates can be read from it ({type(error).__name__})") from None
-        return cls(certificates, policies, stampers)
+        return cls(certificates, policies, stampers, strict=strict)
 
     def trusts(self, leaf: x509.Certificate, leaf_der: bytes, others: Sequence[bytes], now: datetime) -> bool:
         """Whether `leaf` leads to an anchor at `now`, with `others` (DER) as possible intermediates."""

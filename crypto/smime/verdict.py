@@ -53,6 +53,7 @@ class SubReason(StrEnum):
     OTHER_POLICY = "other-policy"  # issued under none of the policies asked for
     EXPIRED = "expired"
     REVOKED = "revoked"
+    REVOCATION_UNKNOWN = "revocation-unknown"  # where a doubt is not enough
     NOT_YET_VALID = "not-yet-valid"
     NO_ADDRESS = "no-address"  # the certificate names no mailbox
     AMBIGUOUS = "ambiguous"  # another reader may see another content than the one signed

@@ -185,6 +185,8 @@ def _check_revocation(
         status = known.judge(path, now).status
     if status is Standing.UNKNOWN:
         anchors.note_open(path, now)
+        if anchors.strict:
+            raise unsettled(SubReason.REVOCATION_UNKNOWN)
     if status is Standing.REVOKED and not _is_older(proven, path, known, now):
         raise unsettled(SubReason.REVOKED)
     return status is not Standing.UNKNOWN

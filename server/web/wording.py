@@ -47,6 +47,7 @@ SENTENCES = {
     SubReason.OTHER_POLICY: "Le certificat du signataire n’est pas d’une catégorie acceptée ici.",
     SubReason.EXPIRED: "Le certificat du signataire avait expiré.",
     SubReason.REVOKED: "Le certificat du signataire a été révoqué : vérifiez auprès de lui avant de vous y fier.",
+    SubReason.REVOCATION_UNKNOWN: "Nous n’avons pas pu vérifier que le certificat n’a pas été révoqué.",
     SubReason.NOT_YET_VALID: "Le certificat du signataire n’était pas encore valable.",
     SubReason.NO_ADDRESS: "Le certificat ne dit pas à quelle adresse il appartient.",
 }

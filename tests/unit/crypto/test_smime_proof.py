@@ -204,6 +204,13 @@ def test_more_lists_than_are_looked_at(root: Issued, signer: Issued) -> None:
     assert judged(crowded, TrustAnchors([root.certificate]), NOW).reason is SubReason.MALFORMED
 
 
+def test_where_a_doubt_is_not_enough(root: Issued, signer: Issued) -> None:
+    anchors, signature = TrustAnchors([root.certificate], strict=True), sign(ENTITY, signer, NOW)
+    assert judged(signature, anchors, NOW).reason is SubReason.REVOCATION_UNKNOWN
+    anchors.revocations.learn(Crl.parse(list_of(root, [], NOW), "list"))
+    assert judged(signature, anchors, NOW).reason is SubReason.VALID
+
+
 def test_signers_whose_revocation_is_unknown_are_told(root: Issued, signer: Issued) -> None:
     anchors = TrustAnchors([root.certificate])
     judged(sign(ENTITY, signer, NOW), anchors, NOW)
