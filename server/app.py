@@ -33,7 +33,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "submission": {"submission": "port", "submission_tls": "tls_port"},
     "imap": {"imap": "port", "imap_tls": "tls_port"},
     "web": {"web": "port"},
-    "ldap": {"ldap": "port", "ldap_tls": "tls_port"},
+    "ldap": {"ldap": "port", "ldap_tls": "tls_port", "pki": "pki_port"},
     "sender": {},
     "fetcher": {},
     "jobs": {},
@@ -107,6 +107,8 @@ def bind(settings: Settings, role: str, *, alone: bool = False) -> Sockets:
     for name, setting in LISTENERS[role].items():
         section: Edge = getattr(settings, role)
         port = given.get(name, getattr(section, setting))
+        if port is None:
+            continue
         try:
             if alone and port:
                 _bind(section.host, port, share=False).close()

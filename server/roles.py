@@ -122,6 +122,9 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
     section = settings.relay if role == "sender" else getattr(settings, role, None)
     if isinstance(section, Edge):
         read += [settings.path(section.certificate), settings.path(section.private_key)]
+    if role == "ldap" and settings.ldap.pki_port is not None:
+        pki = settings.home / "pki"
+        read += [pki / "crl", *(pki / name for name in ("root.pem", "responder.pem", "responder.key"))]
     connect: tuple[int, ...] = ()
     # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
     if role == "sender":

@@ -1,12 +1,18 @@
-"""The revocation list of an authority of ours: of `caducee init`'s, or of a private trust space.
+"""What an authority of ours publishes: `caducee init`'s, or that of a private trust space.
 
-`<folder>/crl/<name>.crl` beside the authority's `<name>.pem`: in a folder of its own, since who fetches it may read the
-whole folder. It lasts as long as the authority: nobody is there to renew it, and revoking makes a newer one.
+    <folder>/crl/<name>.crl       its revocation list, beside the authority's `<name>.pem`
+    <folder>/crl/<name>.issued    the serial numbers it gave, one a line, hexadecimal: what its responder calls good
+
+They are in a folder of their own, since who fetches the list may read the whole folder. The list lasts as long as the
+authority: nobody is there to renew it, and revoking makes a newer one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -24,12 +30,41 @@ def list_file(folder: Path, name: str = "root") -> Path:
     return folder / "crl" / f"{name}.crl"
 
 
+def issued_file(folder: Path, name: str = "root") -> Path:
+    """Where the serial numbers that it gave are."""
+    return folder / "crl" / f"{name}.issued"
+
+
 def publish(folder: Path, authority: Issued, now: datetime, name: str = "root") -> None:
     """Write the first list of an authority, with nobody on it."""
     _write(list_file(folder, name), authority, [], 1, now)
 
 
-def revoke(folder: Path, certificate: x509.Certificate, now: datetime, name: str = "root") -> None:
+def record(folder: Path, certificates: Sequence[x509.Certificate], name: str = "root") -> None:
+    """Remember that these were issued; one that is known already changes nothing. Before they leave our hands."""
+    file = issued_file(folder, name)
+    with _alone(file.parent):
+        known = issued(file) if file.exists() else frozenset()
+        fresh = known | {certificate.serial_number for certificate in certificates}
+        if fresh != known:
+            write_private(file, "".join(f"{serial:x}\n" for serial in sorted(fresh)).encode())
+
+
+def issued(file: Path) -> frozenset[int]:
+    """The serial numbers in such a file. Raises CryptoError."""
+    try:
+        return frozenset(int(line, 16) for line in file.read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        raise CryptoError(f"{file}: no serial numbers can be read from it") from None
+
+
+def revoke(
+    folder: Path,
+    certificate: x509.Certificate,
+    now: datetime,
+    name: str = "root",
+    reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
+) -> None:
     """Put a certificate on the list of the authority `name` in `folder` (its key is needed).
 
     Raises CryptoError: no such authority or list here, or a certificate that it did not issue.
@@ -39,15 +74,31 @@ def revoke(folder: Path, certificate: x509.Certificate, now: datetime, name: str
         certificate.verify_directly_issued_by(authority.certificate)
     except Exception:  # whatever kind of no it is (another name, signature or algorithm)
         raise CryptoError(f"this certificate was not issued by {folder / name}.pem") from None
-    file = list_file(folder, name)
-    try:
-        known = x509.load_der_x509_crl(file.read_bytes())
-        number = known.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        raise CryptoError(f"{file}: no revocation list can be read from it") from None
-    if known.get_revoked_certificate_by_serial_number(certificate.serial_number) is None:
-        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
-        _write(file, authority, [*known, entry.build()], number + 1, now)
+    entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+    # RFC 5280 §5.3.1: "unspecified" is said by saying nothing.
+    if reason is not x509.ReasonFlags.unspecified:
+        entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+    again(folder, now, name, entry.build())
+
+
+def again(folder: Path, now: datetime, name: str = "root", entry: x509.RevokedCertificate | None = None) -> None:
+    """Write a newer list, with one entry more; an entry that is there already changes nothing.
+
+    Raises CryptoError: no such authority or list here.
+    """
+    authority, file = Issued.load(folder, name), list_file(folder, name)
+    with _alone(file.parent):
+        try:
+            known = x509.load_der_x509_crl(file.read_bytes())
+            number = known.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        except (OSError, ValueError, x509.ExtensionNotFound):
+            raise CryptoError(f"{file}: no revocation list can be read from it") from None
+        entries = list(known)
+        if entry is not None:
+            if known.get_revoked_certificate_by_serial_number(entry.serial_number) is not None:
+                return
+            entries.append(entry)
+        _write(file, authority, entries, number + 1, now)
 
 
 def _write(
@@ -65,3 +116,15 @@ def _write(
         builder = builder.add_revoked_certificate(entry)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(file, builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.DER))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two commands never undo each other."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -4,7 +4,7 @@ pki/root.pem root.key                       the anchor and its key (delete the k
 pki/server.pem server.key                   P-256, every TLS listener
 pki/server-rsa.pem server-rsa.key           the same names, RSA 2048
 pki/organisation.pem organisation.key       client certificate of an organisation's software
-pki/crl/root.crl                            the root's revocation list (`caducee trust revoke` puts certificates on it)
+pki/crl/root.crl, root.issued               the root's revocation list, and the numbers of what it issued
 pki/smime/<address>[-rsa-2048].pem .key     signing certificates, made when a mailbox asks for one
 """
 
@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from crypto.pki import authority
 from crypto.pki.issue import Issued, new_root, organisation_client, professional, server
 from crypto.pki.profile import KeyKind
 
+MADE = ("server", "server-rsa", "organisation")
 ORGANISATION = "CADUCEE DEVELOPPEMENT"
 # A fictitious structure: FINESS numbers of department 99 are given to none.
 FINESS = "990000019"
@@ -37,6 +40,7 @@ def create(folder: Path, domain: str, now: datetime, names: Sequence[str] = ()) 
     server(root, hosts, ORGANISATION, now, KeyKind.RSA_2048).save(folder, "server-rsa")
     organisation_client(root, ORGANISATION, FINESS, now).save(folder, "organisation")
     authority.publish(folder, root, now)
+    authority.record(folder, [x509.load_pem_x509_certificate((folder / f"{n}.pem").read_bytes()) for n in MADE])
     root.save(folder, "root")  # last: with it the PKI is whole
     return root
 
@@ -47,6 +51,7 @@ def signer(folder: Path, address: str, name: str, rpps: str, now: datetime, kind
     if (folder / "smime" / f"{file}.pem").exists():
         return Issued.load(folder / "smime", file)
     issued = professional(Issued.load(folder, "root"), address, name, rpps, now, kind=kind)
+    authority.record(folder, [issued.certificate])
     issued.save(folder / "smime", file)
     return issued
 

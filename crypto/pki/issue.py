@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from crypto.errors import CryptoError
 from crypto.keyfile import read_private, write_private
@@ -47,6 +47,7 @@ _EXTENDED_USAGES = {
     "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
     "time_stamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    "ocsp_signing": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
 
 
@@ -124,13 +125,53 @@ def issue(
     *,
     kind: KeyKind | None = None,
     validity: timedelta | None = None,
+    published: str = "",
 ) -> Issued:
     """A certificate of `holder` under `authority`, with a new key pair.
 
-    Valid from `now` less some minutes for `validity` (the profile's days by default). Raises `CryptoError` for a kind
-    of key that the profile does not have.
+    Valid from `now` less some minutes for `validity` (the profile's days by default). `published`: the address under
+    which the authority's list, responder and certificate are reached. Raises `CryptoError` for a kind of key that the
+    profile does not have.
     """
-    return _certificate(authority, profile, holder, now, validity, kind)
+    return _certificate(authority, profile, holder, now, validity, kind, published)
+
+
+def renewed(authority: Issued, former: x509.Certificate, now: datetime) -> Issued:
+    """The same certificate with a new key pair of the same kind, for as long again.
+
+    Raises `CryptoError`: another authority's, or a key of a kind that is not issued here.
+    """
+    if former.issuer != authority.certificate.subject:
+        raise CryptoError("this certificate is another authority's")
+    key = new_key(_kind_of(former))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(former.subject)
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_LEEWAY)
+        .not_valid_after(now + (former.not_valid_after_utc - former.not_valid_before_utc) - CLOCK_LEEWAY)
+    )
+    for extension in former.extensions:
+        value = extension.value
+        if isinstance(value, x509.SubjectKeyIdentifier):
+            value = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        builder = builder.add_extension(value, critical=extension.critical)
+    return Issued(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+def _kind_of(certificate: x509.Certificate) -> KeyKind:
+    key = certificate.public_key()
+    kinds = {2048: KeyKind.RSA_2048, 3072: KeyKind.RSA_3072, "secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384}
+    known: int | str = ""
+    if isinstance(key, rsa.RSAPublicKey):
+        known = key.key_size
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        known = key.curve.name
+    if known not in kinds:
+        raise CryptoError("a certificate with a key of this kind is not issued here")
+    return kinds[known]
 
 
 def server(
@@ -173,6 +214,7 @@ def _certificate(
     now: datetime,
     validity: timedelta | None,
     kind: KeyKind | None,
+    published: str = "",
 ) -> Issued:
     kind = kind or profile.default_key
     if kind not in profile.keys:
@@ -199,11 +241,31 @@ def _certificate(
         # RFC 3161 §2.3: critical for a time-stamp authority
         critical = usages == [ExtendedKeyUsageOID.TIME_STAMPING]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=critical)
+    if "ocsp_signing" in profile.extended_key_usage:
+        # RFC 6960 §4.2.2.2.1: nobody asks the responder about itself.
+        builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
+    if published:
+        builder = _with_addresses(builder, published.rstrip("/"))
     names: list[x509.GeneralName] = [x509.RFC822Name(address) for address in holder.emails]
     names += [_host(host) for host in holder.hosts]
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return Issued(builder.sign(signer, hashes.SHA256()), key)
+
+
+def _with_addresses(builder: x509.CertificateBuilder, published: str) -> x509.CertificateBuilder:
+    """Where the authority's list, responder and certificate are (RFC 5280 §4.2.1.13, §4.2.2.1)."""
+
+    def at(name: str) -> x509.UniformResourceIdentifier:
+        return x509.UniformResourceIdentifier(f"{published}/{name}")
+
+    point = x509.DistributionPoint([at("root.crl")], None, None, None)
+    access = [
+        x509.AccessDescription(AuthorityInformationAccessOID.OCSP, at("ocsp")),
+        x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, at("root.cer")),
+    ]
+    builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+    return builder.add_extension(x509.AuthorityInformationAccess(access), critical=False)
 
 
 def _name(subject: Mapping[str, str]) -> x509.Name:

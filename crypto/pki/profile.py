@@ -31,6 +31,7 @@ class ProfileName(StrEnum):
     SERVER = "server"
     ORGANISATION = "organisation"
     SMIME = "smime"
+    RESPONDER = "responder"
     TIMESTAMP = "timestamp"
 
 
@@ -41,7 +42,7 @@ SUBJECT_FIELDS = frozenset(
 KEY_USAGES = frozenset(
     {"digital_signature", "content_commitment", "key_encipherment", "key_agreement", "key_cert_sign", "crl_sign"}
 )
-EXTENDED_USAGES = frozenset({"server_auth", "client_auth", "email_protection", "time_stamping"})
+EXTENDED_USAGES = frozenset({"server_auth", "client_auth", "email_protection", "time_stamping", "ocsp_signing"})
 _FIELDS = {"authority", "default_key", "keys", "days", "key_usage", "extended_key_usage", "subject"}
 
 

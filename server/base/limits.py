@@ -109,6 +109,10 @@ LDAP_CONNECTIONS = 500  # anonymous and idle for the most part; past it a new on
 LDAP_IDLE_SECONDS = 60
 LDAP_HANDSHAKE_SECONDS = 10
 
+# Our authority's list and responder. A validator asks once in hours; one request a connection.
+PKI_CONNECTIONS = 200
+PKI_SECONDS = 10
+
 # Web. Pages are forms of some kilobytes; nothing large is ever sent by a browser yet.
 WEB_HEADER_BYTES = 16 * KIB  # request line and headers; a browser with our two cookies sends about 1 KiB
 WEB_BODY_BYTES = 512 * KIB  # a reply of 100,000 characters, form-encoded

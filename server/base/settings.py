@@ -107,6 +107,13 @@ class Submission(Accepting):
     )
 
 
+class Ldap(Edge):
+    """The directory, and what our own authority publishes."""
+
+    pki_port: int | None = Field(default=None, ge=0, le=65535, description="HTTP port of its list and responder")
+    pki_url: str = Field(default="", pattern="^(http://.+)?$", description="http://… where others reach that port")
+
+
 class Web(Edge):
     """The pages and APIs."""
 
@@ -285,7 +292,7 @@ class Settings(BaseModel):
     submission: Submission = Submission()
     imap: MailEdge = MailEdge()
     web: Web = Web()
-    ldap: Edge = Edge()
+    ldap: Ldap = Ldap()
     sender: Sender = Sender()
     fetcher: Fetcher = Fetcher()
     database: Database = Database()

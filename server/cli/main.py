@@ -21,6 +21,7 @@ from server.cli import (
     mailbox,
     message,
     operate,
+    pki,
     prescription,
     private_space,
     queue,
@@ -64,6 +65,7 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.add_typer(prescription.app, name="prescription")
 app.add_typer(keys.app, name="keys")
+app.add_typer(pki.app, name="pki")
 app.add_typer(database.app, name="db")
 app.add_typer(directory.app, name="directory")
 private_space.register(trust.app)

@@ -11,6 +11,7 @@ from server.base import clock
 from server.base.limits import LDAP_CONNECTIONS, LDAP_HANDSHAKE_SECONDS, LDAP_IDLE_SECONDS
 from server.base.metrics import SESSIONS
 from server.base.tls import server_context
+from server.ldap.pki import PkiServer, Publisher
 from server.ldap.session import Close, Send, Session, StartTls
 
 _READ_BYTES = 16 * 1024
@@ -32,6 +33,7 @@ class LdapEdge:
 
     def __init__(self, context: Context, tls: ssl.SSLContext) -> None:
         self._domain = context.settings.domain
+        self._publisher = Publisher(context.settings.home / "pki")
         self._log = context.log
         self._tls = tls
         self._servers: list[asyncio.Server] = []
@@ -46,6 +48,9 @@ class LdapEdge:
                 self._taken, sock=sockets[name], ssl=tls, ssl_handshake_timeout=timeout, limit=_READ_BYTES
             )
             self._servers.append(server)
+        if "pki" in sockets:
+            http = PkiServer(self._publisher, self._log)
+            self._servers.append(await asyncio.start_server(http.taken, sock=sockets["pki"], limit=_READ_BYTES))
 
     async def drain(self, deadline: float) -> None:
         """Take no new connection; sessions hold nothing that is half done, so they are told goodbye at once."""
