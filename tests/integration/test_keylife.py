@@ -164,7 +164,8 @@ def test_all_that_stands_under_a_mailboxs_key_is_turned_with_it() -> None:
         module.where for module in modules() if module.where.startswith("server/") and sealing.search(module.text)
     }
     assert places == {
-        "server/mailbox/annotation.py",
+        "server/mailbox/beside/annotation.py",
+        "server/mailbox/beside/url_keys.py",
         "server/mailbox/blocks/shelf.py",  # dropped, and made again
         "server/mailbox/content.py",
         "server/mailbox/create.py",
@@ -172,7 +173,6 @@ def test_all_that_stands_under_a_mailboxs_key_is_turned_with_it() -> None:
         "server/mailbox/keylife/turn.py",
         "server/mailbox/maintenance.py",
         "server/mailbox/store.py",  # passes on what the record keeps
-        "server/mailbox/url_keys.py",
         "server/record/intake.py",
         "server/record/signatures.py",
     }
