@@ -93,18 +93,14 @@ class Relay(Accepting):
         default="refuse",
         description="a peer's message whose From is of another member: refuse it, or mark it in Authentication-Results",
     )
-    unknown_per_hour: int = Field(
-        default=300, ge=1, description="unknown recipients that one operator may ask for in an hour"
-    )
+    unknown_per_hour: int = Field(default=300, ge=1, description="unknown recipients an operator may ask for an hour")
 
 
 class Submission(Accepting):
     """Mail from the mailboxes here. An APP mailbox may send ten times what the limits say."""
 
     messages_per_hour: int = Field(default=1_000, ge=0, description="messages that one mailbox sends; 0 for no limit")
-    recipients_per_hour: int = Field(
-        default=5_000, ge=0, description="recipients of what one mailbox sends; 0 for no limit"
-    )
+    recipients_per_hour: int = Field(default=5_000, ge=0, description="recipients of what a mailbox sends; 0: no limit")
 
 
 class Ldap(Edge):
@@ -152,9 +148,7 @@ class Sender(Section):
 
 
 class Database(Section):
-    dsn: str | None = Field(
-        default=None, description="an external PostgreSQL ≥ 15; without it an embedded one is started"
-    )
+    dsn: str | None = Field(default=None, description="an external PostgreSQL ≥ 15; else an embedded one is started")
     pool: int = Field(default=4, ge=1, le=100, description="connections of each worker")
 
 
@@ -283,9 +277,7 @@ class Settings(BaseModel):
 
     home: Path
     domain: str
-    patient_domain: str = Field(
-        default="", description="domain of the patients' addresses; patient.<domain> when empty"
-    )
+    patient_domain: str = Field(default="", description="domain of patients' addresses; patient.<domain> when empty")
     production: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     relay: Relay = Relay()
