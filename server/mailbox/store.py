@@ -106,10 +106,7 @@ class Store:
 
 
 class Mailbox:
-    """One owner's folders and messages. Cheap: it holds a key and no rows. Safe to share between tasks.
-
-    Whatever opens something raises Refused(RECIPIENT_CLOSED) once the mailbox's keys were destroyed.
-    """
+    """One owner's folders and messages. Cheap: it holds a key and no rows. Safe to share between tasks."""
 
     def __init__(self, store: Store, opened: Opened) -> None:
         self._store = store
