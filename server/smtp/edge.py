@@ -6,21 +6,19 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import cast
 
 from server.app import Context, Sockets
-from server.base import clock, limits
+from server.base import clock
 from server.base.log import Pseudonyms
 from server.base.proxy import behind
 from server.base.settings import Network
 from server.base.tls import server_context
-from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
 from server.identity.model import Rights
-from server.identity.throttle import network_of
 from server.identity.tokens import verifier
 from server.mailbox.beside.handed import Handed
 from server.smtp import reply_codes as r
+from server.smtp.arrival import Arrival
 from server.smtp.held import HeldEdge
 from server.smtp.service import Service
 from server.smtp.session import Session
@@ -84,30 +82,8 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     )
 
 
-class _Arrival(TlsStream):
-    """A connection that speaks TLS from the first octet: no session until the handshake is done, and a stranger's."""
-
-    __slots__ = ("_arrivals", "_network")
-
-    def __init__(self, service: Service, context: ssl.SSLContext, arrivals: set[_Arrival]) -> None:
-        super().__init__(Session(service), context, limits.SMTP_HANDSHAKE_SECONDS)
-        self._arrivals = arrivals
-        self._network = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        self._network = network_of(str(peer[0]))
-        waiting = [one for one in self._arrivals if not one.shaken]
-        crowd = sum(1 for one in waiting if one._network == self._network)
-        if crowd >= limits.SMTP_STRANGERS or len(waiting) >= limits.SMTP_SESSIONS:
-            cast(asyncio.Transport, transport).abort()
-            return
-        self._arrivals.add(self)
-        super().connection_made(transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._arrivals.discard(self)
-        super().connection_lost(error)
+def _arrival(service: Service, context: ssl.SSLContext, arrivals: set[Arrival]) -> Arrival:
+    return Arrival(Session(service), context, arrivals)
 
 
 class SmtpEdge:
@@ -130,7 +106,7 @@ class SmtpEdge:
         loop = asyncio.get_running_loop()
         servers = []
         for name, context in tls.items():
-            session = partial(_Arrival, service, context, set()) if context else partial(Session, service)
+            session = partial(_arrival, service, context, set()) if context else partial(Session, service)
             servers.append(await loop.create_server(behind(proxies, session), sock=sockets[name]))
         return cls(service, servers)
 

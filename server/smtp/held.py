@@ -26,17 +26,16 @@ from server.base import clock
 from server.base.errors import CaduceeError, TryLater
 from server.base.limits import KIB
 from server.base.tls import verified_path
-from server.identity.throttle import network_of
 from server.mail.addresses import normalise
 from server.mailbox.content import PIECE
 from server.mailbox.trouble import connection
+from server.smtp.arrival import Arrival
 from server.smtp.service import Service
 from server.transport import queries
 from server.transport.pointer import PATH, RECIPIENT
 
 CONNECTIONS: Final = 100
-OF_A_NETWORK: Final = 10  # an operator's senders fetch one message at a time each
-REQUEST_SECONDS: Final = 20.0  # handshake and header
+REQUEST_SECONDS: Final = 20.0  # its header, after the handshake
 WRITE_SECONDS: Final = 60.0  # without an octet taken
 HEADER_BYTES: Final = 8 * KIB
 PART: Final = 256 * KIB  # divides PIECE
@@ -61,11 +60,13 @@ class HeldEdge:
         self._pool = pool
         self._edge = edge
         self._server: asyncio.Server | None = None
-        self._serving: dict[asyncio.Task[None], str] = {}  # of which network
+        self._arrivals: set[Arrival] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def listen(self, sock: socket.socket) -> None:
         """Take connections from now on."""
-        self._server = await asyncio.start_server(self._connected, sock=sock, limit=HEADER_BYTES)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._arrival, sock=sock)
 
     async def drain(self, deadline: float) -> None:
         """Take no new connection, let what is being served end, until `deadline`."""
@@ -82,22 +83,22 @@ class HeldEdge:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
+    def _arrival(self) -> Arrival:
+        reader = asyncio.StreamReader(limit=HEADER_BYTES)
+        return Arrival(asyncio.StreamReaderProtocol(reader, self._connected), self._service.tls, self._arrivals)
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        network = network_of(str((writer.get_extra_info("peername") or ("",))[0]))
-        # Counted before the handshake: who connects and says nothing takes no more room than its share.
-        crowd = sum(1 for one in self._serving.values() if one == network)
-        if len(self._serving) >= CONNECTIONS or crowd >= OF_A_NETWORK:
+        if len(self._serving) >= CONNECTIONS:
             writer.transport.abort()
             return
         task = asyncio.create_task(self._serve(reader, writer))
-        self._serving[task] = network
-        task.add_done_callback(self._serving.pop)
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             wire = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
             async with asyncio.timeout(REQUEST_SECONDS):
-                await writer.start_tls(self._service.tls)
                 request = await _request(reader, wire)
             found = await self._find(writer, request)
             if isinstance(found, int):

@@ -50,7 +50,6 @@ class Service:
     pseudonyms: Pseudonyms
     log: Any
     max_message_bytes: int
-    follows: bool = False  # pointers to large messages
     accounts: Accounts | None = None  # of submission alone
     handed: Handed | None = None  # what URLs hand over; of submission alone
     budget: Budget = field(default_factory=Budget)
@@ -59,3 +58,4 @@ class Service:
     draining: bool = False
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # set when the last session ends
     trust: Follower | None = None  # what keeps the policy's trust space up to date, to be ended with the edge
+    follows: bool = False  # pointers to large messages
