@@ -95,7 +95,7 @@ def tasks(context: Context) -> list[Task]:
         Task("file", 1.0, Intake(store, signatures, context.log).some),
         Task("keys", FOLLOW_SECONDS, partial(look, pool, store.keys)),
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
-        Task("view_blocks", 5.0, Ahead(store).some),
+        Task("view_blocks", 15.0, Ahead(store).some),
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),

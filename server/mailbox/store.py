@@ -25,12 +25,11 @@ from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
-from server.base.limits import BLOCK_SLACK
 from server.identity.model import Rights
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, marks, queries, sharing, terms, views
 from server.mailbox.beside import annotation, handed, url_keys
-from server.mailbox.blocks.block import PARTS, SPAN, WORDS, Block
+from server.mailbox.blocks.block import Block
 from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
 from server.mailbox.feed import Announcer
@@ -52,7 +51,7 @@ from server.mailbox.model import (
 from server.mailbox.reading import Reader, Reading, Wanted
 from server.mailbox.routes import routes
 from server.mailbox.sharing import Share
-from server.mailbox.table import Chunk, Table
+from server.mailbox.table import Chunk
 from server.mailbox.trouble import connection
 from server.mailbox.words import Words, open_words
 
@@ -411,14 +410,6 @@ class Mailbox:
         """The view blocks of a folder for whole chunks of it (`blocks.block.number`), with the messages each does not
         know. One that is not there is made if it is among `make`, else left out."""
         return await Shelf(self, self._pool, self._key, folder_id).blocks(chunks, parts, make)
-
-    async def make_block(self, folder_id: int, number: int) -> None:
-        """Make a view block with all its parts, where it is worth it and not there."""
-        uids = list(range(number * SPAN, (number + 1) * SPAN))
-        async with connection(self._pool) as acquired:
-            rows = await commands.present(acquired, self.owner_id, folder_id, uids)
-        if len(rows) > BLOCK_SLACK:
-            await self.blocks(folder_id, {number: Table(rows).chunk()}, (*PARTS, WORDS), {number})
 
     async def content_read(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> None:
         """Writes the reading to the trail and commits; call it before the bytes leave. `actor` is an address."""

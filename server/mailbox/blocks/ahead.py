@@ -9,8 +9,11 @@ import structlog
 
 from crypto.errors import CryptoError
 from server.base.errors import Refused
+from server.base.limits import BLOCK_SLACK
 from server.mailbox.blocks import queries
+from server.mailbox.blocks.block import PARTS, SPAN, WORDS
 from server.mailbox.store import Store
+from server.mailbox.table import Table
 from server.mailbox.trouble import connection
 
 _RECENT_SECONDS = 900.0  # additions looked at; a worker that was away for longer leaves them to searches
@@ -40,7 +43,9 @@ class Ahead:
         owner_id, folder_id, number = fresh
         try:
             mailbox = await self._store.open(owner_id)
-            await mailbox.make_block(folder_id, number)
+            rows = await mailbox.rows(folder_id, range(number * SPAN, (number + 1) * SPAN))
+            if len(rows) > BLOCK_SLACK:
+                await mailbox.blocks(folder_id, {number: Table(rows).chunk()}, (*PARTS, WORDS), {number})
         except (CryptoError, Refused) as error:
             # A destroyed key, a closed mailbox: nothing is lost, for blocks only speed up.
             log.warning("view_block_passed_over", owner=owner_id, folder=folder_id, block=number, error=error)

@@ -7,12 +7,12 @@ BLOCKS = """
 SELECT number, part, data FROM view_block
  WHERE owner_id = $1 AND folder_id = $2 AND number = ANY($3::int[]) AND part = ANY($4::text[])
 """
-# Thousands of uids that additions of late have filled, and that have no words yet. Additions are found by time (BRIN).
+# Thousands of uids that additions of late have filled, and that have no words yet. Additions are found by time (BRIN);
+# one in a thousand gives the last uid of a thousand.
 FULL_BLOCKS = """
 SELECT DISTINCT c.owner_id, c.folder_id, n.number
-  FROM change c JOIN folder_state s USING (owner_id, folder_id)
-       CROSS JOIN LATERAL generate_series(lower(c.uids) / 1000, (upper(c.uids) - 1) / 1000) AS n(number)
- WHERE c.kind = 1 AND c.changed_at > now() - make_interval(secs => $1) AND s.uidnext >= (n.number + 1) * 1000
+  FROM change c CROSS JOIN LATERAL generate_series(lower(c.uids) / 1000, upper(c.uids) / 1000 - 1) AS n(number)
+ WHERE c.kind = 1 AND c.changed_at > now() - make_interval(secs => $1) AND lower(c.uids) / 1000 < upper(c.uids) / 1000
    AND NOT EXISTS (SELECT FROM view_block b WHERE b.owner_id = c.owner_id AND b.folder_id = c.folder_id
                       AND b.number = n.number AND b.part = 'words')
  LIMIT $2
