@@ -204,11 +204,11 @@ def open_summary(message_key: bytes, content_id: bytes, salts: Salts, cipher: by
 
 async def body(
     reader: Reader, key: OwnerKey, content_id: bytes, start: int, end: int | None, salts: Salts, told: Reading | None
-) -> tuple[bytes, bytes | None]:
-    """Plain octets [start, end), of which only their chunks are read; and the message key where it was still sealed."""
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Plain octets [start, end), of which only their chunks are read; and the message's key where it was sealed."""
     stop = _BEYOND if end is None else min(end, _BEYOND)
     if start >= stop:
-        return b"", None
+        return b"", []
     begin, until = blob.cipher_range(start, stop, _BEYOND)
     rows = await reader.read(Wanted(key.owner_id, [content_id], begin, until, told))
     if not rows:
@@ -231,7 +231,7 @@ async def body(
     except CryptoError:
         log.error("content_damaged", owner=key.owner_id, content=content_id.hex(), part="body")
         raise Refused(Reason.CONTENT_DAMAGED, "This message is damaged and cannot be opened.") from None
-    return plain, message_key if row["key_form"] == SEALED_FORM else None
+    return plain, [(content_id, message_key)] if row["key_form"] == SEALED_FORM else []
 
 
 async def rewrap(connection: asyncpg.Connection, key: OwnerKey, fresh: Sequence[tuple[bytes, bytes]]) -> None:

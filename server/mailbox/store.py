@@ -342,8 +342,7 @@ class Mailbox:
         return uids
 
     def reading(self, actor: str, content_ids: Sequence[bytes], purpose: str) -> Reading:
-        """A reading of these contents, to be given to `summaries` or `body`, whose first answer tells it in the trail
-        before anything is seen. `actor` is an address."""
+        """For `summaries` and `body`, whose first answer tells it in the trail; `actor` is an address."""
         return Reading(self.owner_id, actor, content_ids, purpose)
 
     async def replace(self, folder_id: int, uid: int, target_id: int, message: NewMessage) -> int:
@@ -378,9 +377,8 @@ class Mailbox:
         Raises Refused(NO_SUCH_MESSAGE), Refused(CONTENT_DAMAGED).
         """
         salts = self._store.edge.salts
-        plain, sealed = await content.body(self._store.reader, self._key, content_id, start, end, salts, reading)
-        if sealed is not None:
-            await self._rewrap([(content_id, sealed)])
+        plain, fresh = await content.body(self._store.reader, self._key, content_id, start, end, salts, reading)
+        await self._rewrap(fresh)
         return plain
 
     async def _rewrap(self, fresh: Sequence[tuple[bytes, bytes]]) -> None:
