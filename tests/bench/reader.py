@@ -20,7 +20,7 @@ from tests.bench.meter import cpu_seconds
 TLS = tls()
 POLL_BATCH = 5  # new messages whose structure a poll cycle fetches
 BOX = b"BigBox"
-FILL = 200  # messages in one MULTIAPPEND, or on their way at a time
+FILL = 100  # messages in one MULTIAPPEND, or on their way at a time
 WORDS = ["patient", "résultat", "biologie", "ordonnance", "courrier", "consultation", "imagerie", "clinique", "suivi"]
 RARE = "aiguilledanslefoin"
 DAYS = 720
