@@ -23,6 +23,7 @@ from crypto.smime.identity import Registration
 from crypto.smime.sign import sign
 from crypto.smime.signed_data import Kind
 from server.mail.trace import authentication_results
+from server.mailbox.marks import of_signature
 from server.mailbox.understand import Understanding, understand
 from server.web.language import WORDS, Language
 from server.web.wording import TITLES, say_verdict
@@ -31,7 +32,9 @@ from tests.signers import NOON, anchors, constrained, signer
 
 FOLDERS = sorted(folder for folder in Path(__file__).parent.iterdir() if (folder / "input.eml").exists())
 ENTITY = "Content-Type: text/plain; charset=utf-8\n\nAmoxicilline 1 g, matin et soir, 6 jours.\n"
+# In Authentication-Results (RFC 7281 §3.1), and as IMAP's keyword.
 RESULTS = {"passed": "pass", "failed": "fail", "indeterminate": "neutral", "none": "none"}
+KEYWORDS = {"passed": "$SignatureValid", "failed": "$SignatureInvalid", "indeterminate": "$SignatureUndetermined"}
 CHAINS = {"constrained": constrained}
 
 
@@ -94,6 +97,7 @@ def test_case(folder: Path) -> None:
         passing.feed(data[at : at + 100])
     assert passing.finish(anchors(), now, listed).verdict == verdict
     assert f"smime={RESULTS[stored['status']]}".encode() in authentication_results("mss.example.test", stored)
+    assert of_signature(stored) == tuple(filter(None, [KEYWORDS.get(stored["status"])]))
     assert say_verdict(stored, WORDS[Language.FRENCH]).title == TITLES[verdict.status]
 
 
