@@ -1,6 +1,6 @@
 """The keyring: who holds it can open every mailbox. Readers have it, edges never.
 
-    keys/ring/master.json     the master key (two versions of it while it is being changed)
+    keys/ring/master.json     the master key, or what its service closed (two versions while it is being changed)
     keys/ring/keyring.json    4,096 bucket keys and the identity key, each wrapped by a version of the master key
     keys/ring-retired.json    generations of bucket keys that only old backups of the database still need
 
@@ -18,6 +18,7 @@ Invariants:
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -37,6 +38,7 @@ from crypto.keyfile import (
     to_text,
     write_private,
 )
+from crypto.master import InFile, MasterService, service
 from crypto.sealing import KEY_BYTES, SEEDS_BYTES, WRAP_OVERHEAD, MailboxKey, unwrap, wrap
 
 FORMAT: Final = 1
@@ -66,7 +68,9 @@ class Keyring:
         *,
         seen: tuple[tuple[int, int], ...] = (),
         retired: _Retired | None = None,
+        kept_by: MasterService | None = None,
     ) -> None:
+        self._service = kept_by or InFile()
         self._folder = folder
         self._masters = masters
         self._current = current
@@ -130,27 +134,31 @@ class Keyring:
             return cls._read(folder, retired)
 
     @classmethod
-    def _read(cls, folder: Path, retired: bool) -> Keyring:
+    def _read(cls, folder: Path, retired: bool, known: Mapping[int, bytes] | None = None) -> Keyring:
+        """`known`: versions of the master that are open already; a sealed process may not reach their service."""
         master, keyring = read_json(folder / _MASTER_FILE), read_json(folder / _KEYRING_FILE)
         try:
             if (master["format"], keyring["format"]) != (FORMAT, FORMAT):
                 raise CryptoError(f"{folder}: this keyring's format is not known here")
-            masters = {int(version): from_text(key) for version, key in master["versions"].items()}
+            keeper = service(master.get("service", {"kind": "file"}))
+            closed = {int(version): base64.b64decode(key, validate=True) for version, key in master["versions"].items()}
             current = int(master["current"])
             buckets = [_bucket_of_json(bucket) for bucket in keyring["buckets"]]
             identity = _wrapped_of_json(keyring["identity"])
         except (KeyError, ValueError, TypeError, AttributeError):
             raise CryptoError(f"{folder}: not a keyring of ours") from None
-        if len(buckets) != BUCKETS or not all(buckets) or current not in masters:
+        if len(buckets) != BUCKETS or not all(buckets) or current not in closed:
             raise CryptoError(f"{folder}: this keyring is not whole")
+        masters = {version: (known or {}).get(version) or keeper.open(one) for version, one in closed.items()}
         put_away = _read_retired(folder) if retired else None
-        return cls(folder, masters, current, identity, buckets, seen=_seen(folder), retired=put_away)
+        return cls(folder, masters, current, identity, buckets, seen=_seen(folder), retired=put_away, kept_by=keeper)
 
     def refresh(self) -> bool:
         """Take what was written since; whether there was anything. Raises as `open`."""
         if _seen(self._folder) == self._seen:
             return False
-        self._take(Keyring.open(self._folder, retired=self._retired is not None))
+        with _locked(self._folder, shared=True):
+            self._take(Keyring._read(self._folder, self._retired is not None, self._masters))
         return True
 
     @staticmethod
@@ -248,12 +256,13 @@ class Keyring:
         found = {(n, g) for n, bucket in _read_retired(self._folder).items() for g in bucket}
         return found, _retired_at(_retired_file(self._folder)) if found else None
 
-    def renew_master(self) -> None:
+    def renew_master(self, kept_by: MasterService | None = None) -> None:
         """Make a new master key, wrap all by it, destroy the old ones: what old disk blocks hold then opens no more.
 
-        Copies of `keys/` made before open no more either.
+        Copies of `keys/` made before open no more either. `kept_by`: where it is from now on.
         """
         with self._changing():
+            self._service = kept_by or self._service
             version = max(self._masters) + 1
             fresh = os.urandom(KEY_BYTES)
             identity = (version, wrap(fresh, self.identity_key, b"identity"))
@@ -309,13 +318,13 @@ class Keyring:
     def _take(self, newest: Keyring) -> None:
         self._masters, self._current = newest._masters, newest._current
         self._identity, self._buckets = newest._identity, newest._buckets
-        self._seen, self._retired = newest._seen, newest._retired
+        self._seen, self._retired, self._service = newest._seen, newest._retired, newest._service
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Under the lock, on what the disk holds now, so that two writers never undo each other."""
         with _locked(self._folder):
-            self._take(Keyring._read(self._folder, self._retired is not None))
+            self._take(Keyring._read(self._folder, self._retired is not None, self._masters))
             yield
             self._seen = _seen(self._folder)
 
@@ -349,8 +358,9 @@ class Keyring:
         overwrite_and_remove(old)
 
     def _master_text(self) -> bytes:
-        versions = {str(version): to_text(key) for version, key in self._masters.items()}
-        return json.dumps({"format": FORMAT, "current": self._current, "versions": versions}, indent=1).encode()
+        versions = {str(version): to_text(self._service.close(key)) for version, key in self._masters.items()}
+        text = {"format": FORMAT, "current": self._current, "versions": versions, "service": self._service.place()}
+        return json.dumps(text, indent=1).encode()
 
     def _keyring_text(self) -> bytes:
         buckets = [_json_of_bucket(bucket) for bucket in self._buckets]

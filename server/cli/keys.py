@@ -16,6 +16,7 @@ from crypto import escrow
 from crypto.errors import KeyMissing
 from crypto.keyfile import read_private, write_private
 from crypto.keyring import Keyring
+from crypto.master import InFile, InToken, MasterService
 from crypto.queue_secret import FILE_NAME as QUEUE_FILE
 from server.audit.trail import Audit
 from server.base import clock
@@ -322,6 +323,38 @@ def recover(
         answer_json({"recovered": keys})
     else:
         out.print(f"{keys} is whole again. Next: caducee keys import {file}, and a new escrow.", markup=False)
+
+
+@app.command()
+def keep(
+    module: Annotated[
+        Path | None, typer.Option(help="PKCS#11 library of the token; without it, in its file again.", exists=True)
+    ] = None,
+    label: Annotated[str, typer.Option("--token", help="Label of the token.")] = "caducee",
+    pin_file: Annotated[Path | None, typer.Option(help="File with the token's PIN; keys/token.pin.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep the master key in a PKCS#11 token: a new one is made, and opens only while the token is there."""
+    settings = settings_of(home)
+    chosen: MasterService = InFile()
+    if module is not None:
+        pin = (pin_file or settings.keys_directory / "token.pin").absolute()
+        chosen = InToken(module.absolute(), label, pin)
+        chosen.make_key()
+
+    async def work() -> None:
+        async with Admin(settings) as admin:
+            admin.keyring.renew_master(chosen)
+            await _tell(admin, "keep", place=chosen.place())
+
+    run(work())
+    if as_json:
+        answer_json(chosen.place())
+        return
+    out.print("A new master key is in " + ("its file." if module is None else f"the token {label}."), markup=False)
+    if module is not None:
+        out.print("Restart imap, web and jobs now, and after each new master: sealed, they cannot ask the token.")
 
 
 async def _turn(admin: Admin, begun: Sequence[int]) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crypto.keyfile import write_private
+from server.db.embedded import EmbeddedPostgres
+from tests.documents import SOFTHSM
 from tests.serving import CADUCEE, REPOSITORY, Served, caducee, refused
 
 
@@ -98,6 +104,31 @@ def test_a_lost_keyring_is_made_again_by_enough_people(home: Path) -> None:
     assert "already" in recover(shares[2], shares[0]).stderr
     assert keys(home, "import", str(export))["lost"] == []
     assert "consistent" in caducee("check", home=home)
+
+
+@pytest.mark.skipif(not shutil.which("softhsm2-util"), reason="needs softhsm2")
+async def test_the_master_key_lives_in_a_token_and_sealed_readers_start_from_it(home: Path, tmp_path: Path) -> None:
+    """SoftHSM2, each command in a process of its own: what the token closed opens with it and its PIN alone."""
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}\nobjectstore.backend = file\n")
+    token = {"SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")}
+    making = ["softhsm2-util", "--init-token", "--free", "--label", "caducee", "--pin", "1234", "--so-pin", "1234"]
+    subprocess.run(making, env=os.environ | token, check=True, capture_output=True)
+    pin = home / "keys" / "token.pin"
+    write_private(pin, b"1234\n")
+    caducee("keys", "keep", "--module", str(SOFTHSM), home=home, environment=token)
+    master = json.loads((home / "keys" / "ring" / "master.json").read_text())
+    (closed,) = master["versions"].values()
+    assert len(base64.b64decode(closed)) == 12 + 32 + 16  # nonce, key, tag
+    assert "1234" not in json.dumps(master)
+    async with EmbeddedPostgres(home):
+        words = [sys.executable, "-m", "server.roles", "imap", "--home", str(home)]
+        role = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, env=os.environ | token)
+        assert role.stderr is not None
+        assert '"serving"' in role.stderr.readline()
+        role.terminate()
+        role.communicate(timeout=60)
+    write_private(pin, b"9999")
+    assert "PinIncorrect" in refused("check", home=home, environment=token)
 
 
 def test_keys_say_what_is_wrong(home: Path) -> None:
