@@ -48,6 +48,7 @@ class Content:
         """`envelope` makes the envelope of what policy found; `hold` counts octets of memory, False when they do not
         fit; `chunked`: nobody has judged the lines."""
         self._policy, self._acceptor = service.policy, service.acceptor
+        self._follows = service.follows
         self.trace_id = trace_id
         self._asked = who, reverse_path, recipients
         self._envelope = envelope
@@ -91,7 +92,7 @@ class Content:
     def _followed(self, envelope: Envelope, data: bytes) -> Envelope:
         """A pointer is not for the mailboxes: it waits in the queue until its message was fetched for them."""
         who, reverse_path, _ = self._asked
-        held = self._policy.leads_to(who, reverse_path, data)
+        held = self._policy.leads_to(who, reverse_path, data) if self._follows else None
         if held is None:
             return envelope
         return replace(envelope, recipients=tuple(replace(one, route=held) for one in envelope.recipients), turn=None)

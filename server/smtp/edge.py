@@ -76,7 +76,7 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
         pseudonyms=Pseudonyms(context.edge.pseudonym),
         log=context.log,
         max_message_bytes=settings.transport.max_message_bytes,
-        follows=bool(settings.transport.pointer_bytes),
+        follows=kind is SourceKind.RELAY and bool(settings.transport.pointer_bytes),
         accounts=accounts if kind is SourceKind.SUBMISSION else None,
         handed=Handed(context.pool, context.edge.salts) if kind is SourceKind.SUBMISSION else None,
     )

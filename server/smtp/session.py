@@ -80,7 +80,7 @@ class Session(Transfer):
             latest = clock.now() + timedelta(seconds=limits.SMTP_HOLD_SECONDS)
             names.append(BURL_EXTENSION)
             names.append(f"{FUTURERELEASE_EXTENSION} {latest:%Y-%m-%dT%H:%M:%SZ}")
-        if self.service.kind is SourceKind.RELAY and self.service.follows and self.tls:
+        if self.service.follows and self.tls:
             names.append(POINTER_EXTENSION)
         # RFC 8689 §4.1: there is nothing to require where TLS is not there yet.
         names.append(REQUIRETLS_EXTENSION if self.tls else STARTTLS_EXTENSION)

@@ -101,7 +101,7 @@ class Policy:
         Raises Refused: TOO_LARGE, PEER_NOT_TRUSTED for a pointer to another than its sender's operator;
         ProtocolViolation MALFORMED.
         """
-        if not self._settings.transport.pointer_bytes or not isinstance(who, Peer) or not pointers.is_pointer(data):
+        if not isinstance(who, Peer) or not pointers.is_pointer(data):
             return None
         pointer = pointers.read(data)
         if pointer.size > self._settings.transport.max_message_bytes:
