@@ -305,7 +305,7 @@ class MemoryMailbox:
                 row = kept.rows[row.uid] = replace(row, flags=mask, keywords=tuple(sorted(words)), modseq=next_modseq)
             result.append(row)
         self._told(folder_id)
-        return StoreResult(Table(result), conflicts, kept.modseq, kept.modseq - before)
+        return StoreResult(Table(result), conflicts, kept.modseq, before)
 
     async def expunge(
         self, folder_id: int, uids: Sequence[int] | None = None, progress: Progress | None = None

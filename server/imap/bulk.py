@@ -61,7 +61,8 @@ class Expected:
         """Whether it did so, and the view holds that and no more; to be asked when the view took the result."""
         rows = result.rows
         return (
-            self.shared.modseq == self.modseq + result.moves
+            result.since == self.modseq
+            and self.shared.modseq == result.modseq
             and isinstance(rows, Table)
             and rows.uids == self.uids
             and rows.flags == self.masks

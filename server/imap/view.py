@@ -86,7 +86,7 @@ class SharedView:
         """What this worker's own STORE did. Without a gap in the modseq nothing is left to ask."""
         if result.modseq <= self.modseq:
             return
-        if result.modseq != self.modseq + result.moves:
+        if result.since is None or self.modseq < result.since:
             self.touch()
             return
         self.modseq = result.modseq

@@ -50,7 +50,7 @@ async def store(
     words = marks.clearable(words) if op == "remove" else marks.settable(words)
     rows = Table()
     conflicts: list[int] = []
-    modseq = moves = 0
+    modseq, since, alone = 0, None, True
     for step in _steps(uids, progress):
         found = None
         # Flags alone take one statement, unless another command passed it; then, and to judge before, with the lock.
@@ -81,9 +81,13 @@ async def store(
                 if any(len(own) > KEYWORDS_PER_MESSAGE for own in table(found).keywords.values()):
                     raise Refused(Reason.LIMIT_REACHED, f"A message has {KEYWORDS_PER_MESSAGE} keywords at most.")
         rows.put(table(found))
-        modseq = found["highest"]
-        moves += found["moved"]
-    return StoreResult(rows, conflicts, modseq, moves)
+        highest, moved = found["highest"], found["moved"]
+        if since is not None:
+            alone &= highest == modseq + moved
+        elif moved:
+            since = highest - 1
+        modseq = highest
+    return StoreResult(rows, conflicts, modseq, (modseq if since is None else since) if alone else None)
 
 
 async def expunge(

@@ -137,13 +137,14 @@ class Changes:
 class StoreResult:
     """`rows` as they stand after the command (sorted by uid); `conflicts` are the uids UNCHANGEDSINCE kept out.
 
-    `modseq` is the folder's at the end; `moves` how many of its steps were this command's.
+    `modseq` is the folder's at the end. All that moved it from `since` on was this command, whose steps may have let
+    others between; then `since` is None.
     """
 
     rows: Sequence[Row]
     conflicts: list[int]
     modseq: int
-    moves: int
+    since: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def test_what_a_session_was_told_is_not_told_again() -> None:
     truth = Truth(3)
     one, other = Selected(truth.shared, False), Selected(truth.shared, False)
     changed = truth.flag(2, 1)
-    truth.shared.written(StoreResult([changed], [], truth.modseq, 1))
+    truth.shared.written(StoreResult([changed], [], truth.modseq, truth.modseq - 1))
     one.told(changed)
     assert one.updates(True).changed == []
     assert other.updates(True).changed == [changed]
@@ -120,7 +120,7 @@ def test_a_gap_in_the_modseq_is_asked_for() -> None:
     session = Selected(truth.shared, False)
     foreign = truth.flag(1, 8)
     own = truth.flag(2, 1)
-    truth.shared.written(StoreResult([own], [], truth.modseq, 1))
+    truth.shared.written(StoreResult([own], [], truth.modseq, truth.modseq - 1))
     assert truth.shared.stale
     session.told(own)
     truth.refresh()
@@ -131,10 +131,23 @@ def test_a_store_that_changes_nothing_hides_nobody_s_change() -> None:
     truth = Truth(3)
     session = Selected(truth.shared, False)
     truth.append()
-    truth.shared.written(StoreResult([truth.rows[2]], [], truth.modseq, 0))
+    truth.shared.written(StoreResult([truth.rows[2]], [], truth.modseq, truth.modseq))
     assert truth.shared.stale
     truth.refresh()
     assert session.updates(True).exists == 4
+
+
+def test_a_view_that_was_refreshed_between_the_steps_of_a_store_misses_nobody_s_change() -> None:
+    truth = Truth(3)
+    session = Selected(truth.shared, False)
+    first = truth.flag(1, 1)
+    truth.refresh()
+    foreign = truth.flag(2, 8)
+    last = truth.flag(3, 1)
+    truth.shared.written(StoreResult([first, last], [], truth.modseq, None))
+    assert truth.shared.stale
+    truth.refresh()
+    assert session.updates(True).changed == [first, foreign, last]
 
 
 async def test_sessions_that_ask_at_the_same_time_are_all_told() -> None:
@@ -212,7 +225,7 @@ class TwoSessions(RuleBasedStateMachine):
         uid = sorted(self.truth.rows)[pick % len(self.truth.rows)]
         changed = self.truth.flag(uid, flags)
         if own:
-            self.truth.shared.written(StoreResult([changed], [], self.truth.modseq, 1))
+            self.truth.shared.written(StoreResult([changed], [], self.truth.modseq, self.truth.modseq - 1))
 
     @rule(picks=st.sets(st.integers(0, 9), min_size=1, max_size=3))
     def expunge(self, picks: set[int]) -> None:
