@@ -14,7 +14,7 @@ import pytest
 from crypto.pki import development
 from server.app import Context, Running, Sockets
 from server.base import clock, log
-from server.base.settings import Edge, Settings
+from server.base.settings import Settings
 from server.ldap.edge import serve
 from server.ldap.grammar import encode
 from tests.programs import need
@@ -37,7 +37,7 @@ async def ldap(tmp_path: Path) -> AsyncIterator[Listening]:
 
 async def start(tmp_path: Path) -> tuple[Running, Listening]:
     development.create(tmp_path / "pki", "msg.exemple.fr", clock.now(), ["localhost", "127.0.0.1"])
-    settings = Settings(home=tmp_path, domain="msg.exemple.fr", ldap=Edge())
+    settings = Settings(home=tmp_path, domain="msg.exemple.fr")
     context = Context(settings=settings, role="ldap", worker=0, pool=None, log=log.configure("ldap"))  # type: ignore[arg-type]
     bound = {name: _bound() for name in ("ldap", "ldap_tls")}
     running = await serve(context, Sockets(bound))
