@@ -1,4 +1,4 @@
--- The life of keys: mailboxes' pairs turned, wrapped again, destroyed; signing keys of mailboxes; certificates in trouble.
+-- The life of keys: mailboxes' pairs turned, wrapped again, destroyed; certificates in trouble.
 
 -- Beside the pair in `owner`: one that is 'coming' (running processes learn of it before anything is sealed to it),
 -- 'former' ones, which still open what was sealed to them; and the mark of a mailbox whose keys were destroyed, with
@@ -26,18 +26,6 @@ CREATE INDEX owner_key_by_revision ON owner_key (revision);
 -- Erasing one person wraps the keys of those who share the bucket again.
 CREATE INDEX owner_bucket ON owner ((owner_id % 4096));
 
--- What a mailbox's own messages are signed with. `sealed` holds certificate and private key, under the mailbox's key: a
--- certificate names its holder. The serial number is what the authority's list and its responder know it by.
-CREATE TABLE signing_key (
-    owner_id   bigint NOT NULL CONSTRAINT signing_key_owner REFERENCES owner,
-    key_id     bigint GENERATED ALWAYS AS IDENTITY,
-    serial     bytea NOT NULL CONSTRAINT signing_key_serial UNIQUE,
-    sealed     bytea NOT NULL,
-    not_after  timestamptz NOT NULL,
-    revoked_at timestamptz,
-    PRIMARY KEY (owner_id, key_id)
-);
-
 -- What the daily look at certificates found, until it is found no more. `told_at`: when it was last said in log and trail.
 CREATE TABLE certificate_trouble (
     kind     text NOT NULL,
@@ -49,8 +37,7 @@ CREATE TABLE certificate_trouble (
     PRIMARY KEY (kind, name)
 );
 
-GRANT SELECT ON owner_key, signing_key TO caducee_reader;
-GRANT INSERT, UPDATE ON signing_key TO caducee_jobs;
+GRANT SELECT ON owner_key TO caducee_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON certificate_trouble TO caducee_jobs;
 -- Whose certificates are looked at, and what is known of their revocation.
 GRANT SELECT ON trust_list, trust_revocation, peer_certificate TO caducee_jobs;

@@ -99,8 +99,6 @@ URL_KEYS = "SELECT folder_id, sealed FROM url_key WHERE owner_id = $1"
 PUT_URL_KEY = "UPDATE url_key SET sealed = $4 WHERE owner_id = $1 AND folder_id = $2 AND sealed = $3"
 # What derives from messages is made again.
 DROP_BLOCKS = "DELETE FROM view_block WHERE owner_id = $1"
-SIGNING_KEYS = "SELECT serial, sealed FROM signing_key WHERE owner_id = $1"
-PUT_SIGNING_KEY = "UPDATE signing_key SET sealed = $3 WHERE serial = $1 AND sealed = $2"
 PUT_IDENTITY = """
 UPDATE owner SET identity = $3, identity_key = NULL WHERE owner_id = $1 AND identity = $2
 """

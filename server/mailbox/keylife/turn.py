@@ -39,8 +39,6 @@ SETTLED = timedelta(seconds=LARGE_MESSAGE_SECONDS + 600)
 
 log = structlog.get_logger()
 
-SIGNING = "signing key"
-
 # What a neighbour keeps under a mailbox's key, brought under its current pair.
 Neighbour = Callable[[asyncpg.Connection, OwnerKey], Awaitable[None]]
 
@@ -191,7 +189,7 @@ def again(key: OwnerKey, label: str, name: bytes, wrapped: bytes) -> bytes:
 
 
 async def _names(connection: asyncpg.Connection, key: OwnerKey) -> None:
-    """All but contents: names of folders and subscriptions, annotations, keys of URLs, signing keys, the identity."""
+    """All but contents: names of folders and subscriptions, annotations, keys of URLs, the identity."""
     for folder_id, wrapped in await connection.fetch(queries.FOLDER_NAMES, key.owner_id):
         fresh = key.folder_name(folder_id, key.open_folder_name(folder_id, wrapped))
         await connection.execute(queries.PUT_FOLDER_NAME, key.owner_id, folder_id, wrapped, fresh)
@@ -204,8 +202,6 @@ async def _names(connection: asyncpg.Connection, key: OwnerKey) -> None:
     for folder_id, sealed in await connection.fetch(queries.URL_KEYS, key.owner_id):
         fresh = again(key, url_keys.LABEL, str(folder_id).encode(), sealed)
         await connection.execute(queries.PUT_URL_KEY, key.owner_id, folder_id, sealed, fresh)
-    for serial, sealed in await connection.fetch(queries.SIGNING_KEYS, key.owner_id):
-        await connection.execute(queries.PUT_SIGNING_KEY, serial, sealed, again(key, SIGNING, serial, sealed))
     await connection.execute(queries.DROP_BLOCKS, key.owner_id)
     row = await connection.fetchrow(store_queries.IDENTITY, key.owner_id)
     if row is not None:
