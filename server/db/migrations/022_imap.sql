@@ -49,4 +49,5 @@ GRANT SELECT, INSERT, DELETE ON url_key, handed, handed_piece TO caducee_imap;
 GRANT SELECT ON handed, handed_piece TO caducee_submission;
 GRANT SELECT, DELETE ON handed, handed_piece TO caducee_jobs;
 GRANT SELECT ON annotation, url_key TO caducee_jobs;
+GRANT SELECT (owner_id, sealed) ON annotation TO caducee_web;
 GRANT INSERT, UPDATE (rights, until, granted_at, proof), DELETE ON delegation TO caducee_imap;
