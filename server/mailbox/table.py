@@ -216,7 +216,7 @@ class Table(Sequence[Row]):
         self._sizes += new._sizes
         self.keywords |= new.keywords
         if not ordered:
-            self._take(self._chosen(sorted(range(len(self)), key=self.uids.__getitem__)))
+            self._take(Table(sorted(self, key=lambda row: row.uid)))
 
     def _take(self, other: Table) -> None:
         for column in Table.__slots__:
