@@ -156,6 +156,10 @@ class HeldEdge:
             async with asyncio.timeout(WRITE_SECONDS):
                 await writer.drain()
         writer.write(wire.send(h11.EndOfMessage()) or b"")
+        # All of it is given to the socket before the end: a client that is slow then loses none of it.
+        writer.transport.set_write_buffer_limits(high=0)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.drain()
 
     async def _parts(self, found: Found) -> AsyncIterator[bytes]:
         """No connection to the database is held between two. Ends early where the blob has been removed meanwhile."""
