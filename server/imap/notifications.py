@@ -144,8 +144,11 @@ class Notifications:
         session, before, own = self._session, self._folders, self._own
         folders = await session.mailbox.folders()
         self._folders, self._own = {folder.folder_id: folder for folder in folders}, set()
-        for folder_id, folder in before.items():
-            if folder_id not in self._folders:
+        taken = {folder.name: folder.folder_id for folder in folders}
+        for folder_id, folder in list(before.items()):
+            # A name that another mailbox has meanwhile cannot be an OLDNAME: whoever had it is told as gone, and as new.
+            if folder_id not in self._folders or taken.get(folder.name, folder_id) != folder_id:
+                del before[folder_id]
                 self._states.pop(folder_id, None)
                 if self._asks("MAILBOXNAME", folder) and not _is_own(folder.name, own):
                     name = session.written_name(folder.name)

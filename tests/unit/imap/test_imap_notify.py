@@ -84,6 +84,21 @@ async def test_a_deleted_mailbox_ends_the_session_that_has_it_open() -> None:
     assert not any(backend.mailbox.watchers.values())
 
 
+async def test_a_name_that_was_given_away_and_taken_again_is_told_as_gone_first() -> None:
+    backend = Backend()
+    wire = await signed_in(backend)
+    await backend.mailbox.create_folder("A")
+    await wire.ask(b"n NOTIFY SET (PERSONAL (MessageNew MessageExpunge MailboxName))")
+    await backend.mailbox.rename_folder("A", "B")
+    await backend.mailbox.create_folder("A")
+    lines = (await told(wire)).split(b"\r\n")
+    assert [line for line in lines if b" A" in line or b" B" in line] == [
+        b'* LIST (\\NonExistent) "/" A',
+        b'* LIST (\\HasNoChildren) "/" A',
+        b'* LIST (\\HasNoChildren) "/" B',
+    ]
+
+
 _STATUS = re.compile(
     rb"\* STATUS (\S+) \(MESSAGES (\d+) UIDNEXT (\d+) UIDVALIDITY \d+ UNSEEN (\d+) HIGHESTMODSEQ (\d+)\)"
 )
