@@ -89,6 +89,7 @@ async def test_troubles_of_members_mailboxes_and_our_own_are_told_once(
     assert await world.admin.fetchval("SELECT count(*) FROM certificate_trouble") == 1
 
 
+@pytest.mark.soak
 def test_doctor_says_that_our_own_certificate_is_revoked(home: Path) -> None:
     caducee("trust", "revoke", str(home / "pki" / "server.pem"), home=home)
     caducee("trust", "refresh", home=home)

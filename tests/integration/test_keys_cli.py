@@ -83,7 +83,6 @@ def test_a_command_that_was_killed_goes_on(home: Path, seconds: float) -> None:
 
 
 def test_a_lost_keyring_is_made_again_by_enough_people(home: Path) -> None:
-    caducee("mailbox", "add", "dr.a@msg.exemple.fr", "--type", "PER", "--name", "A", home=home)
     shares = keys(home, "escrow", "--shares", "3", "--threshold", "2")["shares"]
     export = home / "kept.export"
     shutil.copy(home / "keys" / "mailboxes.export", export)
@@ -132,6 +131,5 @@ async def test_the_master_key_lives_in_a_token_and_sealed_readers_start_from_it(
 
 
 def test_keys_say_what_is_wrong(home: Path) -> None:
-    assert "no mailbox" in refused("keys", "rotate", "--mailbox", "nul@msg.exemple.fr", home=home).lower()
     assert "not an export" in refused("keys", "import", str(home / "caducee.toml"), home=home)
     assert "at least 2" in refused("keys", "escrow", "--shares", "2", "--threshold", "3", home=home)
