@@ -146,7 +146,7 @@ class Notifications:
         self._folders, self._own = {folder.folder_id: folder for folder in folders}, set()
         taken = {folder.name: folder.folder_id for folder in folders}
         for folder_id, folder in list(before.items()):
-            # A name that another mailbox has meanwhile cannot be an OLDNAME: whoever had it is told as gone, and as new.
+            # A name that another mailbox has by now cannot be an OLDNAME: whoever had it is told as gone, and as new.
             if folder_id not in self._folders or taken.get(folder.name, folder_id) != folder_id:
                 del before[folder_id]
                 self._states.pop(folder_id, None)
