@@ -14,7 +14,7 @@ from crypto.smime.sign import sign_detached
 from server.base import clock
 from tests.durability.processes import kind_of, memory, tree
 from tests.operators import HOSTS, Operators, arrived, free_port, operators
-from tests.serving import Served, caducee
+from tests.serving import ONE_WORKER, Served, caducee
 
 OCTETS = 60 * 1000 * 1000
 PASSING = ("submission", "sender", "relay")
@@ -26,6 +26,7 @@ def space() -> Iterator[Operators]:
     port = str(free_port(list(HOSTS.values())))
     with operators(
         environment={
+            **ONE_WORKER,
             "CADUCEE_TRANSPORT__POINTER_BYTES": "2000000",
             "CADUCEE_TRANSPORT__MAX_MESSAGE_BYTES": "100000000",
             "CADUCEE_RELAY__HELD_PORT": port,

@@ -19,7 +19,7 @@ from server.base import clock
 from server.cli.indicators import HEADER
 from server.mailbox.create import close
 from server.transport.envelope import Source, SourceKind
-from tests.serving import DOCTOR, PATIENT, PHARMACY, Served, caducee
+from tests.serving import DOCTOR, ONE_WORKER, PATIENT, PHARMACY, Served, caducee
 from tests.store_world import PATIENT as MARTIN
 from tests.store_world import PHARMACY as OFFICINE
 from tests.store_world import World, message
@@ -33,7 +33,7 @@ def written(sender: str, recipient: str) -> bytes:
 def month() -> Iterator[dict[str, dict[str, str]]]:
     """The report after some real traffic and a restart, by type of mailbox."""
     with tempfile.TemporaryDirectory(prefix="caducee-indicators-") as place:
-        served = Served(Path(place) / "home")
+        served = Served(Path(place) / "home", ONE_WORKER)
         served.make()
         served.start()
         try:

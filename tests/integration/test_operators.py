@@ -17,12 +17,12 @@ from crypto.smime.sign import sign_detached
 from server.base import clock
 from tests.operators import ARRIVES_SECONDS, Operators, arrived, operators
 from tests.postfix import CLOSED, Postfix
-from tests.serving import Served, caducee
+from tests.serving import ONE_WORKER, Served, caducee
 
 
 @pytest.fixture(scope="module")
 def space() -> Iterator[Operators]:
-    with operators(postfix=True) as running:
+    with operators(postfix=True, environment=ONE_WORKER) as running:
         yield running
 
 

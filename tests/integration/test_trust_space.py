@@ -16,13 +16,13 @@ from server.base import clock
 from server.trust import private_space
 from server.trust.white_list import entry
 from tests.operators import ARRIVES_SECONDS, ONE, SIGNER, TWO, Operators, arrived, member, operators, publish
-from tests.serving import Served, caducee
+from tests.serving import ONE_WORKER, Served, caducee
 from tests.web_server import web_server
 
 
 @pytest.fixture(scope="module")
 def space() -> Iterator[Operators]:
-    with operators() as running:
+    with operators(environment=ONE_WORKER) as running:
         yield running
 
 
@@ -112,6 +112,7 @@ def test_the_role_fetches_by_itself_and_its_seal_lets_it() -> None:
                     ),
                     "CADUCEE_TRUST__WHITE_LIST": site.url("/liste.xml"),
                     **{f"CADUCEE_TRUST__{name.upper()}": json.dumps(value) for name, value in SIGNER.items()},
+                    **ONE_WORKER,
                 },
             )
             served.make()
