@@ -67,7 +67,7 @@ class Doors:
 
 async def taken(chunks: list[bytes], binary: bool) -> bytes:
     """What reaches accept. Raises CaduceeError."""
-    doors: Any = SimpleNamespace(policy=Doors(), acceptor=Doors())
+    doors: Any = SimpleNamespace(policy=Doors(), acceptor=Doors(), follows=False)
     nobody: Any = None
     content = Content(doors, "", nobody, "", (), lambda _: nobody, lambda _: True, chunked=True, binary=binary)
     for chunk in chunks:
