@@ -14,8 +14,10 @@ import asyncpg
 
 from crypto.edge import EdgeKeys
 from crypto.keyring import Keyring
+from crypto.pki.issue import Issued
 from crypto.smime.anchors import TrustAnchors
 from server.base import log
+from server.mailbox.beside import signing_keys
 from server.mailbox.check import check
 from server.mailbox.create import create
 from server.mailbox.model import INBOX_ID, NewMailbox, OwnerKind
@@ -65,6 +67,13 @@ class World:
 
     async def mailbox(self, address: str) -> Mailbox:
         return await self.store.open(self.owners[address])
+
+    async def give_signing_key(self, address: str, root: Issued, now: datetime) -> Issued:
+        """As the operator's command gives one."""
+        key = await self.store.keys.of(self.admin, self.owners[address])
+        made = signing_keys.issued(root, await (await self.mailbox(address)).identity(), now, "")
+        await signing_keys.add(self.admin, key, made, now)
+        return made
 
     def intake(self, anchors: TrustAnchors | None = None) -> Intake:
         """The intake of the record, with the rights of the jobs; documents are judged by `anchors`."""

@@ -84,13 +84,21 @@ class Issued:
     @classmethod
     def load(cls, folder: Path, name: str) -> Issued:
         """What `save` wrote. Raises `KeyMissing`, `CryptoError`."""
+        pair = read_private(folder / f"{name}.pem"), read_private(folder / f"{name}.key")
         try:
-            certificate = x509.load_pem_x509_certificate(read_private(folder / f"{name}.pem"))
-            key = load_pem_private_key(read_private(folder / f"{name}.key"), None)
+            return cls.of(*pair)
+        except CryptoError as error:
+            raise CryptoError(f"{folder / name}: {error}") from None
+
+    @classmethod
+    def of(cls, certificate_pem: bytes, key_pem: bytes) -> Issued:
+        """The same of PEM in memory. Raises `CryptoError`."""
+        try:
+            certificate, key = x509.load_pem_x509_certificate(certificate_pem), load_pem_private_key(key_pem, None)
         except (ValueError, TypeError):
-            raise CryptoError(f"{folder / name}: not a certificate and its key in PEM") from None
+            raise CryptoError("not a certificate and its key in PEM") from None
         if not isinstance(key, PrivateKey) or key.public_key() != certificate.public_key():
-            raise CryptoError(f"{folder / name}: the key is not the certificate's")
+            raise CryptoError("the key is not the certificate's")
         return cls(certificate, key)
 
 

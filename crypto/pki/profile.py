@@ -31,6 +31,7 @@ class ProfileName(StrEnum):
     SERVER = "server"
     ORGANISATION = "organisation"
     SMIME = "smime"
+    MAILBOX = "mailbox"
     RESPONDER = "responder"
     TIMESTAMP = "timestamp"
 

@@ -25,16 +25,19 @@ def protected_entity(entity: bytes, headers: Mapping[str, str], *, encrypted: bo
 
     Raises `CryptoError`: it has no Content-Type; ValueError: a header holds a line break.
     """
+    block = header_block(headers)
+    if encrypted:
+        block += b"".join(header_block({"HP-Outer": f"{name}: {value}"}) for name, value in outer(headers).items())
+    return with_header(entity, block, b"cipher" if encrypted else b"clear")
+
+
+def with_header(entity: bytes, block: bytes, mark: bytes = b"clear") -> bytes:
+    """The same with fields that are serialized already, and end with CRLF. Raises `CryptoError`."""
     header, empty_line, body = canonical(entity).partition(b"\r\n\r\n")
     found = _CONTENT_TYPE.search(header)
     if found is None or not empty_line:
         raise CryptoError("this MIME entity has no Content-Type")
-    mark = b';\r\n hp="cipher"' if encrypted else b';\r\n hp="clear"'
-    inner = header[: found.end()] + mark + header[found.end() :]
-    block = header_block(headers)
-    if encrypted:
-        block += b"".join(header_block({"HP-Outer": f"{name}: {value}"}) for name, value in outer(headers).items())
-    return block + inner + empty_line + body
+    return block + header[: found.end()] + b';\r\n hp="%b"' % mark + header[found.end() :] + empty_line + body
 
 
 def outer(headers: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.policy
 import hashlib
-import secrets
 from base64 import encodebytes
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -42,7 +41,6 @@ from crypto.smime.tlv import (
     encoded,
 )
 
-_BOUNDARY_BYTES = 18
 _SHA256 = hashes.SHA256()
 
 
@@ -151,7 +149,8 @@ def signed_entity(
     cms_ = base64_lines(sign(entity, signer, now, kind=kind, chain=chain, pss=pss))
     if kind is Kind.OPAQUE:
         return pkcs7_mime(cms_, "signed-data")
-    boundary = b"signed-" + secrets.token_hex(_BOUNDARY_BYTES).encode()
+    # Nothing is random, so that the same message is the same octets; who wrote it cannot know what this comes to.
+    boundary = b"signed-" + hashlib.sha256(cms_).hexdigest()[:36].encode()
     signers = [signer] if isinstance(signer, Issued) else signer
     # RFC 8551 §3.5.3.2: every algorithm, separated by commas.
     micalg = ",".join(sorted({f"sha-{_digest(one)[3:]}" for one in signers}))
@@ -220,7 +219,8 @@ def _signature(signer: Issued, signed: bytes, pss: bool) -> tuple[bytes, bytes]:
     if pss and not isinstance(key, rsa.RSAPrivateKey):
         raise CryptoError("PSS is of RSA keys")
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return _algorithm("1.2.840.10045.4.3.2"), key.sign(signed, ec.ECDSA(_SHA256))
+        # RFC 6979: the same octets have the same signature.
+        return _algorithm("1.2.840.10045.4.3.2"), key.sign(signed, ec.ECDSA(_SHA256, deterministic_signing=True))
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return _algorithm("1.3.101.112"), key.sign(signed)
     if not pss:

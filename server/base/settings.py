@@ -279,6 +279,7 @@ class Settings(BaseModel):
     domain: str
     patient_domain: str = Field(default="", description="domain of patients' addresses; patient.<domain> when empty")
     production: bool = False
+    sign_messages: bool = Field(default=False, description="sign what is written in our pages, by our own authority")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     relay: Relay = Relay()
     submission: Submission = Submission()

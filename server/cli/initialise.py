@@ -29,6 +29,8 @@ domain = "{domain}"
 patient_domain = "{patient_domain}"
 # true refuses everything that is only for trying out.
 production = false
+# What is written in the pages is signed for the mailbox, by certificates of the authority in pki/.
+sign_messages = true
 {listeners}
 [identity]
 # A sign-in without proof, to try the record in a browser. Refused when production = true.

@@ -12,6 +12,7 @@ import typer
 
 from directory.identifiers import is_finess, is_ins, is_rpps
 from server.base.errors import CaduceeError, Reason, Refused
+from server.cli import signing
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, progress, run, settings_of
 from server.mail.addresses import normalise, valid
@@ -52,7 +53,10 @@ def add(
 
     async def work() -> list[Created]:
         async with Admin(settings) as admin:
-            return await create(admin.connection, admin.keyring, admin.edge, [new])
+            made = await create(admin.connection, admin.keyring, admin.edge, [new])
+            if signing.gives(settings) and kind is not OwnerKind.APP:
+                await signing.give(admin, [made[0].owner_id])
+            return made
 
     created = run(work())[0]
     if as_json:
@@ -111,6 +115,9 @@ def import_(
                         taken, more = ", ".join(error.addresses[:NAMED]), len(error.addresses) - NAMED
                         others = f" and {more} more" if more > 0 else ""
                         raise Failure(f"Taken already, or twice: {taken}{others}; {ready}.") from None
+                    if signing.gives(settings):
+                        kinds = zip(made, batch, strict=True)
+                        await signing.give(admin, [one.owner_id for one, new in kinds if new.kind is not OwnerKind.APP])
                     if secrets:
                         made_secrets = await admin.accounts.new_app_passwords([m.owner_id for m in made], "import")
                         csv.writer(secrets).writerows(zip([m.address for m in batch], made_secrets, strict=True))

@@ -23,7 +23,10 @@ from crypto.pki.issue import FINESS_TYPE, RPPS_TYPE, Holder, Issued, issue, rene
 from crypto.pki.profile import KeyKind, Profile, ProfileName
 from server.base import clock
 from server.base.settings import Settings
-from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, settings_of
+from server.cli import signing
+from server.cli.admin import Admin
+from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
+from server.mail.addresses import normalise
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -129,7 +132,10 @@ def renew(
 
 @app.command()
 def revoke(
-    file: Annotated[Path, typer.Argument(help="PEM file of the certificate.", exists=True)],
+    file: Annotated[Path | None, typer.Argument(help="PEM file of the certificate.", exists=True)] = None,
+    mailbox: Annotated[
+        str | None, typer.Option(help="Address of a mailbox: all by which it signs, and the keys are forgotten.")
+    ] = None,
     reason: Annotated[str, typer.Option(help=", ".join(_REASONS))] = "unspecified",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -138,12 +144,44 @@ def revoke(
     settings = settings_of(home)
     if reason not in _REASONS:
         raise Failure(f"--reason: one of {', '.join(_REASONS)}.")
-    authority.revoke(settings.home / "pki", _read(file), clock.now(), reason=_REASONS[reason])
+    if (file is None) == (mailbox is None):
+        raise Failure("Either the PEM file of a certificate, or --mailbox ADDRESS.")
+    if file is not None:
+        authority.revoke(settings.home / "pki", _read(file), clock.now(), reason=_REASONS[reason])
+    else:
+        run(_take_back(settings, normalise(mailbox or ""), _REASONS[reason]))
     published = authority.list_file(settings.home / "pki")
     if as_json:
-        answer_json({"revoked": file, "list": published})
+        answer_json({"revoked": file or mailbox, "list": published})
     else:
         out.print(f"Revoked in {published}; `caducee trust refresh` makes it known to our own roles.", markup=False)
+
+
+@app.command()
+def mailboxes(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Give each mailbox that writes in the pages a key and a certificate to sign with; renew what ends within a month.
+
+    For every day: mailboxes of patients are made while the server runs.
+    """
+    settings = settings_of(home)
+    if not settings.sign_messages:
+        raise Failure("Nothing signs with them: set sign_messages = true first.")
+
+    async def work() -> int:
+        async with Admin(settings) as admin:
+            return await signing.give_all(admin)
+
+    made = run(work())
+    if as_json:
+        answer_json({"made": made})
+    else:
+        out.print(f"{made:,} mailboxes have a new certificate; it signs what they write from now on.")
+
+
+async def _take_back(settings: Settings, address: str, reason: x509.ReasonFlags) -> None:
+    async with Admin(settings) as admin:
+        if not await signing.take_back(admin, address, reason, clock.now()):
+            raise Failure("This mailbox signs with nothing: there is nothing to revoke.")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 Invariants:
 1. A header value never carries CR, LF, NUL or another control: such a value is refused, so no field can be smuggled in.
-2. The same `Outgoing` gives the same bytes: nothing is random, so a form sent twice is recognised as a repeat.
+2. The same `Outgoing` and signer give the same bytes: nothing is random, so a form sent twice is known as a repeat.
 3. Lines end with CRLF and have at most 998 octets (RFC 5322 §2.1.1); ASCII but for addresses that are not (RFC 6532).
 """
 
@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+from crypto.pki.issue import Issued
+from crypto.smime.header import with_header
+from crypto.smime.sign import signed_entity
 from server.base.errors import Reason, Refused
 from server.mail.addresses import Mailbox, ascii_domain
 
@@ -26,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,900}>")
+_VERSION = b"MIME-Version: 1.0\r\n"
 _LINE = 76  # RFC 2047 §2
 _WORD_OCTETS = 42  # of UTF-8 in one encoded word: 56 of base64 and 12 around it stay below 75
 _LONGEST_WORD = 900  # octets without a space that still fit a line
@@ -59,13 +63,18 @@ class Outgoing:
     extra: tuple[tuple[str, str], ...] = ()
 
 
-def compose(outgoing: Outgoing) -> bytes:
-    """The bytes of a message. Raises Refused(MALFORMED) for a control character in a header value or a bad name."""
+def compose(outgoing: Outgoing, signer: Issued | None = None) -> bytes:
+    """The bytes of a message, by its `signer` signed at its Date, with its header (RFC 9788).
+
+    Raises Refused(MALFORMED) for a control character in a header value or a bad name.
+    """
     fields = header(outgoing)
-    text = text_part(outgoing.text)
-    if not outgoing.attachments:
-        return fields + text
-    return fields + multipart("mixed", [text, *map(attachment_part, outgoing.attachments)], outgoing.message_id)
+    entity = text_part(outgoing.text)
+    if outgoing.attachments:
+        entity = multipart("mixed", [entity, *map(attachment_part, outgoing.attachments)], outgoing.message_id)
+    if signer is not None:
+        entity = signed_entity(with_header(entity, fields.removesuffix(_VERSION)), signer, outgoing.date)
+    return fields + entity
 
 
 def header(outgoing: Outgoing) -> bytes:
@@ -81,9 +90,8 @@ def header(outgoing: Outgoing) -> bytes:
         field("Message-ID", outgoing.message_id),
         _threading(outgoing),
         *(field(name, value) for name, value in outgoing.extra),
-        field("MIME-Version", "1.0"),
     ]
-    return b"".join(lines)
+    return b"".join(lines) + _VERSION
 
 
 def field(name: str, value: str) -> bytes:

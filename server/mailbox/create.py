@@ -21,6 +21,7 @@ from server.audit.trail import Audit
 from server.base.errors import Reason, Refused
 from server.mail.addresses import normalise, valid
 from server.mailbox import queries
+from server.mailbox.beside import signing_keys
 from server.mailbox.blocks import queries as block_queries
 from server.mailbox.keys import OwnerKey, identity_context, identity_text, owner_key
 from server.mailbox.model import (
@@ -81,6 +82,7 @@ async def close(connection: asyncpg.Connection, owner_id: int) -> bool:
         closed = await connection.fetchval(queries.CLOSE_OWNER, owner_id)
         await connection.execute(queries.CLOSE_ADDRESSES, owner_id)
         await connection.execute(block_queries.DROP_OWNERS_BLOCKS, owner_id)
+        await signing_keys.drop(connection, owner_id)
     return bool(closed)
 
 

@@ -21,6 +21,7 @@ import asyncpg
 
 from crypto.edge import EdgeKeys
 from crypto.keyring import Keyring
+from crypto.pki.issue import Issued
 from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
@@ -28,7 +29,7 @@ from server.base.errors import Reason, Refused
 from server.identity.model import Rights
 from server.mail.summary import Summary
 from server.mailbox import commands, content, folders, marks, queries, sharing, terms, views
-from server.mailbox.beside import annotation, handed, url_keys
+from server.mailbox.beside import annotation, handed, signing_keys, url_keys
 from server.mailbox.blocks.block import Block
 from server.mailbox.blocks.shelf import Shelf
 from server.mailbox.commands import Addition, Progress
@@ -216,6 +217,11 @@ class Mailbox:
         """Every URL of the folder, or of all, that was made until now leads nowhere."""
         async with connection(self._pool) as acquired:
             await url_keys.drop(acquired, self.owner_id, folder_id)
+
+    async def signer(self, moment: datetime) -> Issued | None:
+        """What signs the mailbox's own message of this Date; None where it had nothing to sign with then."""
+        async with connection(self._pool) as acquired:
+            return await signing_keys.at(acquired, self._key, moment)
 
     async def hand_over(
         self, folder_id: int, url: bytes, size: int, pieces: AsyncIterator[bytes], until: datetime

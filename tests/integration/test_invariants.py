@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from crypto.pki.issue import new_root
 from server.mailbox.check import check, problems_of
 from tests.integration.test_queue import FAR, queue_key, to_operators
-from tests.store_world import PATIENT, PHARMACY, World, message
+from tests.store_world import NOON, PATIENT, PHARMACY, World, message
 
 ORPHAN = (
     "INSERT INTO content SELECT owner_id, decode(md5('x'), 'hex'), size, key_form, key, summary, body, large_id "
@@ -33,6 +34,7 @@ BROKEN = {
     "UPDATE content SET key = ''": "a content's key, summary and body open",
     "UPDATE content SET summary = ''": "a content's key, summary and body open",
     "UPDATE content SET body = substring(body FROM 1 FOR 30)": "a content's key, summary and body open",
+    "UPDATE signing_key SET made_at = made_at - interval '1 day'": "a signing key opens and ends with its certificate",
     "DELETE FROM queue_recipient": "a message in the queue is for somebody",
     "UPDATE queue_message SET body = substring(body FROM 1 FOR 30)": "a message in the queue is whole",
 }
@@ -46,6 +48,7 @@ async def test_a_sound_store_has_no_problem(world: World, held: bool) -> None:
 
 async def test_each_broken_invariant_is_named(world: World) -> None:
     await queue_key(world)
+    await world.give_signing_key(PATIENT, new_root(NOON), NOON)
     for number in range(2):
         await world.acceptor.accept(await to_operators(world, FAR, local=(PHARMACY, PATIENT)), message(number=number))
     unseen = {}

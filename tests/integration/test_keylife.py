@@ -21,6 +21,7 @@ import pytest
 from crypto.errors import CryptoError, IntegrityError, KeyMissing
 from crypto.keyfile import write_private
 from crypto.keyring import Keyring, generation_of
+from crypto.pki.issue import new_root
 from crypto.smime.anchors import TrustAnchors
 from server.base.errors import Reason, Refused
 from server.db.confinement import installed_binaries
@@ -126,6 +127,7 @@ async def test_a_turned_mailbox_reads_old_and_new_and_late_messages(world: World
     await mailbox.subscribe("Ancien", True)
     await mailbox.delete_folder("Ancien")
     await mailbox.annotate(None, mailbox.owner_id, {"/private/comment": b"rappeler"})
+    signer = await world.give_signing_key(PATIENT, new_root(NOON), NOON)
     await deliver(world, 1, 2)
     await world.texts(PATIENT)
     before = await routes(world.edge_pool, world.edge, [PATIENT])
@@ -152,6 +154,11 @@ async def test_a_turned_mailbox_reads_old_and_new_and_late_messages(world: World
     assert (await fresh.identity()).ins == "280019900100182"
     assert (await fresh.folder("Dossiers/Martin")).name == "Dossiers/Martin"  # found by its token still
     assert await fresh.kept_subscriptions() == ["Ancien"]
+    web = await world.database.pool("web")
+    signs = await (await Store(web, world.edge, world.keyring).open(fresh.owner_id)).signer(NOON)
+    web.terminate()
+    assert signs is not None
+    assert signs.certificate == signer.certificate
     assert await fresh.annotations(fresh.owner_id) == {None: {"/private/comment": b"rappeler"}}
     with pytest.raises(Refused):
         await mailbox.create_folder("Dossiers/Martin")
@@ -165,6 +172,7 @@ def test_all_that_stands_under_a_mailboxs_key_is_turned_with_it() -> None:
     }
     assert places == {
         "server/mailbox/beside/annotation.py",
+        "server/mailbox/beside/signing_keys.py",
         "server/mailbox/beside/url_keys.py",
         "server/mailbox/blocks/shelf.py",  # dropped, and made again
         "server/mailbox/content.py",
@@ -213,12 +221,14 @@ async def test_a_pair_that_somebody_wrote_into_the_database_is_not_used(world: W
 
 async def test_a_session_of_a_destroyed_mailbox_reads_no_more(world: World, ring: Keyring) -> None:
     await deliver(world, 1)
+    await world.give_signing_key(PATIENT, new_root(NOON), NOON)
     mailbox = await world.mailbox(PATIENT)
     await destroy(world.admin, ring, world.owners[PATIENT], NOON, lambda export: None)
     await world.store.keys.look(world.admin)
     with pytest.raises(Refused) as closed:
         await mailbox.view(1)
     assert closed.value.reason is Reason.RECIPIENT_CLOSED
+    assert await world.admin.fetchval("SELECT count(*) FROM signing_key") == 0
 
 
 async def backup(world: World, file: Path) -> None:

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from cryptography import x509
+from typer.testing import CliRunner
 
 from crypto.keyfile import write_private
+from crypto.pki import authority
+from server.cli.main import app
 from server.db.embedded import EmbeddedPostgres
 from tests.documents import SOFTHSM
 from tests.serving import CADUCEE, REPOSITORY, Served, caducee, refused
@@ -60,6 +65,23 @@ def test_sessions_go_on_while_keys_are_renewed_turned_and_destroyed(running: Ser
         assert keys(home, "list")["destroyed_mailboxes"] == 1
     assert "keys-changed" in caducee("trace", running.pharmacy, home=home)
     assert "consistent" in caducee("check", home=home)
+
+
+def test_mailboxes_are_given_keys_to_sign_with_and_lose_them(running: Served) -> None:
+    pki = running.home / "pki"
+
+    def mailboxes(*words: str) -> Result:
+        return CliRunner().invoke(app, ["pki", *words, "--home", str(running.home), "--json"])
+
+    assert json.loads(mailboxes("mailboxes").stdout) == {"made": 0}  # their import gave them
+    before = authority.issued(authority.issued_file(pki))
+    revoking = "revoke", "--mailbox", running.patient, "--reason", "superseded"
+    assert mailboxes(*revoking).exit_code == 0
+    revoked = x509.load_der_x509_crl(authority.list_file(pki).read_bytes())
+    assert {one.serial_number for one in revoked} < before
+    assert "nothing to revoke" in str(mailboxes(*revoking).exception)
+    assert json.loads(mailboxes("mailboxes").stdout) == {"made": 1}
+    assert len(authority.issued(authority.issued_file(pki)) - before) == 1
 
 
 @pytest.mark.soak

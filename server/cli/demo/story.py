@@ -120,6 +120,8 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
     answer = _newest(ports, tls, DOCTOR, passwords[DOCTOR])
     body = answer.get_body(("plain",))
     _check(body is not None and ANSWER in body.get_content(), "the patient's words have arrived")
+    verdict = str(answer["Authentication-Results"])
+    _check("smime=pass" in verdict, f"signed for the patient's mailbox, and valid: {' '.join(verdict.split())}")
     _check(bool(answer["In-Reply-To"]), "the answer refers to the prescription, so that it stands beside it")
 
     _chapter("6. What a thief of the disk would find")

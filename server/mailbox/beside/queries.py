@@ -38,3 +38,20 @@ HANDED = "SELECT size FROM handed WHERE name = $1 AND expires_at > $2"
 HANDED_PIECE = "SELECT data FROM handed_piece WHERE name = $1 AND number = $2"
 DROP_HANDED_OF = "DELETE FROM handed WHERE owner_id = $1 AND ($2::int IS NULL OR folder_id = $2)"
 FORGET_HANDED = "DELETE FROM handed WHERE expires_at < $1 RETURNING 1"
+
+# The newest key that was made before a message's Date ($2) and was good then.
+SIGNING_KEY_AT = """
+SELECT made_at, sealed FROM signing_key WHERE owner_id = $1 AND made_at <= $2 AND ends_at > $2
+ ORDER BY made_at DESC LIMIT 1
+"""
+SIGNING_KEYS = "SELECT made_at, sealed FROM signing_key WHERE owner_id = $1 ORDER BY made_at"
+ADD_SIGNING_KEY = "INSERT INTO signing_key (owner_id, made_at, ends_at, sealed) VALUES ($1, $2, $3, $4)"
+# All, or those that ended before a moment ($2).
+DROP_SIGNING_KEYS = "DELETE FROM signing_key WHERE owner_id = $1 AND ($2::timestamptz IS NULL OR ends_at < $2)"
+# Who writes in our pages (practice software does not) and has no key that is good until $2; a page behind $1.
+WITHOUT_SIGNING_KEY = """
+SELECT owner_id FROM owner o
+ WHERE owner_id > $1 AND state = 'active' AND kind <> 'APP'
+   AND NOT EXISTS (SELECT FROM signing_key k WHERE k.owner_id = o.owner_id AND k.ends_at > $2)
+ ORDER BY owner_id LIMIT $3
+"""

@@ -16,7 +16,7 @@ from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mail.gist import kept
-from server.mailbox.beside import annotation, url_keys
+from server.mailbox.beside import annotation, signing_keys, url_keys
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import PARTS, WORDS
 from server.mailbox.check import queries
@@ -126,6 +126,8 @@ async def _opened(
                 yield problem
             async for problem in _url_keys(connection, key):
                 yield problem
+            async for problem in _signing_keys(connection, key):
+                yield problem
             async for problem in _contents(connection, key, edge, sample):
                 yield problem
             async for problem in _blocks(connection, key, edge, sample):
@@ -164,6 +166,17 @@ async def _url_keys(connection: asyncpg.Connection, key: OwnerKey) -> AsyncItera
             url_keys.opened(key, row["folder_id"], row["sealed"])
         except CryptoError:
             yield Problem("the key of a folder's URLs opens", key.owner_id, f"folder {row['folder_id']}")
+
+
+async def _signing_keys(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
+    for row in await connection.fetch(queries.SIGNING_KEYS, key.owner_id):
+        try:
+            pair = signing_keys.opened(key, row["made_at"], row["sealed"])
+            holds = pair.certificate.not_valid_after_utc == row["ends_at"]
+        except CryptoError:
+            holds = False
+        if not holds:
+            yield Problem("a signing key opens and ends with its certificate", key.owner_id)
 
 
 async def _contents(

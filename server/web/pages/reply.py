@@ -1,7 +1,7 @@
 """Answering a message: to whom it goes is decided by the message, whether it may go by the policy of transport.
 
 A form sent twice (a double click, a reload) is one message: its id and its date are in the form, so the second is the
-same bytes, which `accept` recognises.
+same bytes, its signature too, which `accept` recognises.
 """
 
 from __future__ import annotations
@@ -80,18 +80,17 @@ async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: s
     sent_at, name = _read_sending(sending)
     await room.policy.sender(principal, principal.address)
     route = await room.policy.recipient(principal, address)
-    data = compose(
-        Outgoing(
-            sender=_mailbox(principal.address, visitor.identity.name),
-            to=(_mailbox(address),),
-            subject=answer_subject(summary.subject),
-            text=text,
-            date=sent_at,
-            message_id=f"<{name}@{room.settings.domain}>",
-            in_reply_to=summary.message_id,
-            references=summary.references,
-        )
+    outgoing = Outgoing(
+        sender=_mailbox(principal.address, visitor.identity.name),
+        to=(_mailbox(address),),
+        subject=answer_subject(summary.subject),
+        text=text,
+        date=sent_at,
+        message_id=f"<{name}@{room.settings.domain}>",
+        in_reply_to=summary.message_id,
+        references=summary.references,
     )
+    data = compose(outgoing, await visitor.mailbox.signer(sent_at) if room.settings.sign_messages else None)
     recipients = (Recipient(address, route),)
     content = await room.policy.content(principal, principal.address, recipients, data)
     envelope = Envelope(
