@@ -91,7 +91,7 @@ def tasks(context: Context) -> list[Task]:
     hygiene = Hygiene(pool, edge, trust, anchors, context.own)
     return [
         Task("trust", POLL_SECONDS, trust.look),
-        Task("deliver", 1.0, LocalQueue(pool, edge, keyring, context.settings).deliver),
+        Task("deliver", 1.0, LocalQueue(pool, edge, keyring, anchors, context.settings).deliver),
         Task("file", 1.0, Intake(store, signatures, context.log).some),
         Task("keys", FOLLOW_SECONDS, partial(look, pool, store.keys)),
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),

@@ -27,6 +27,7 @@ from server.record.intake import Intake
 from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.envelope import Envelope, Recipient, Source, SourceKind
+from server.transport.local_queue import LocalQueue
 
 DOCTOR = "dr.dupont@msg.exemple.fr"
 PHARMACY = "pharmacie@msg.exemple.fr"
@@ -81,6 +82,11 @@ class World:
         assert anchors is not None
         signatures = Signatures(self.jobs_pool, anchors, anchors)
         return Intake(Store(self.jobs_pool, self.edge, self.keyring), signatures, log.configure("jobs"))
+
+    def local_queue(self) -> LocalQueue:
+        """What waits here, with the rights of the jobs."""
+        assert self.store.anchors is not None
+        return LocalQueue(self.jobs_pool, self.edge, self.keyring, self.store.anchors, self.database.settings)
 
     async def texts(self, address: str, folder_id: int = INBOX_ID) -> list[bytes]:
         """The bodies in a folder, whole."""

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from crypto.errors import CryptoError
@@ -91,12 +92,26 @@ class Issued:
             raise CryptoError(f"{folder / name}: {error}") from None
 
     @classmethod
-    def of(cls, certificate_pem: bytes, key_pem: bytes) -> Issued:
-        """The same of PEM in memory. Raises `CryptoError`."""
+    def of(cls, certificate_pem: bytes, key_pem: bytes, password: bytes | None = None) -> Issued:
+        """The same of PEM in memory; `password` where the key has one. Raises `CryptoError`."""
         try:
-            certificate, key = x509.load_pem_x509_certificate(certificate_pem), load_pem_private_key(key_pem, None)
+            return cls._paired(x509.load_pem_x509_certificate(certificate_pem), load_pem_private_key(key_pem, password))
         except (ValueError, TypeError):
-            raise CryptoError("not a certificate and its key in PEM") from None
+            raise CryptoError("not a certificate and its key in PEM, or another password") from None
+
+    @classmethod
+    def from_pkcs12(cls, data: bytes, password: bytes) -> Issued:
+        """The certificate and key of a PKCS#12 file. Raises `CryptoError`."""
+        try:
+            key, certificate, _ = load_key_and_certificates(data, password)
+        except (ValueError, TypeError):
+            raise CryptoError("not a PKCS#12 file, or another password") from None
+        if certificate is None:
+            raise CryptoError("no certificate with its key is in this file")
+        return cls._paired(certificate, key)
+
+    @classmethod
+    def _paired(cls, certificate: x509.Certificate, key: object) -> Issued:
         if not isinstance(key, PrivateKey) or key.public_key() != certificate.public_key():
             raise CryptoError("the key is not the certificate's")
         return cls(certificate, key)

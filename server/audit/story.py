@@ -52,6 +52,8 @@ _OF_MAILBOX = (
     "certificate-removed",
     "certificate-troubled",
     "keys-changed",
+    "key-entrusted",
+    "keys-withdrawn",
 )
 
 

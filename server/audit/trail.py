@@ -125,9 +125,12 @@ class Audit:
         marks = self._marks(message_id, trace, recipient or reverse_path)
         return self._event(TECHNICAL, "message-refused", owner_id, actor, detail | {"trace": trace}, marks)
 
-    async def message_delivered(self, connection: asyncpg.Connection, owner_id: int, content_id: bytes) -> None:
-        """A message that had waited in the local queue is in its folder."""
-        await self._write(connection, ACTS, "message-delivered", owner_id, "jobs", {"contents": [content_id.hex()]})
+    async def message_delivered(
+        self, connection: asyncpg.Connection, owner_id: int, content_id: bytes, opened: bool
+    ) -> None:
+        """A message that had waited in the local queue is in its folder; `opened` with a key that was entrusted."""
+        detail = {"contents": [content_id.hex()]} | ({"opened": True} if opened else {})
+        await self._write(connection, ACTS, "message-delivered", owner_id, "jobs", detail)
 
     async def message_bounced(
         self, connection: asyncpg.Connection, owner_id: int, content_id: bytes, told: str
@@ -286,6 +289,14 @@ class Audit:
         """A client certificate opens this mailbox no more."""
         detail = {"actor": actor, "subject": subject}
         await self._write(connection, ACTS, "certificate-removed", owner_id, actor, detail)
+
+    async def key_entrusted(self, connection: asyncpg.Connection, actor: str, owner_id: int, subject: str) -> None:
+        """What comes encrypted to this certificate is opened from now on."""
+        await self._write(connection, ACTS, "key-entrusted", owner_id, actor, {"actor": actor, "subject": subject})
+
+    async def keys_withdrawn(self, connection: asyncpg.Connection, actor: str, owner_id: int, count: int) -> None:
+        """What comes encrypted is opened no more."""
+        await self._write(connection, ACTS, "keys-withdrawn", owner_id, actor, {"actor": actor, "count": count})
 
     async def alarm_raised(
         self, connection: asyncpg.Connection, owner_id: int | None, kind: str, name: str, count: int, usual: int

@@ -15,6 +15,7 @@ from server.cli import (
     database,
     directory,
     dns,
+    entrust,
     identity,
     indicators,
     keys,
@@ -58,6 +59,7 @@ app.command()(trace.trace)
 app.command()(indicators.indicators)
 terms.register(mailbox.app)
 rights.register(mailbox.app)
+entrust.register(mailbox.app)
 mailbox.app.command()(migrate)
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(message.app, name="message")

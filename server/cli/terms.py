@@ -92,7 +92,9 @@ def _change(address: str, changed: Callable[[Terms], Terms], home: HomeOption, a
 def _answer(address: str, now: Standing, usual_quota: int, as_json: bool) -> None:
     if as_json:
         answer_json(
-            {"address": address, "type": now.kind, "state": now.state, "used_bytes": now.used} | asdict(now.terms)
+            {"address": address, "type": now.kind, "state": now.state, "used_bytes": now.used}
+            | asdict(now.terms)
+            | {"entrusted_keys": now.entrusted}
         )
         return
     quota = usual_quota if now.terms.quota_bytes is None else now.terms.quota_bytes
@@ -101,6 +103,8 @@ def _answer(address: str, now: Standing, usual_quota: int, as_json: bool) -> Non
     out.print("refuses messages" if now.terms.refuses_mail else "takes messages")
     if now.terms.open_to_patients:
         out.print("patients may write first")
+    if now.entrusted:
+        out.print(f"what comes encrypted is opened: {now.entrusted} S/MIME key(s) entrusted")
     if now.terms.unlisted:
         out.print("not to be published in the directory")
 

@@ -47,13 +47,17 @@ def protected(head: bytes) -> Protected:
 
 
 def changed(signed: Protected, block: bytes, fields: list[Field]) -> tuple[str, ...]:
-    """Names of the protected fields that the message's own header says otherwise than the sender put it there."""
+    """Names of the protected fields that the message's own header says otherwise than the sender put it there, and
+    otherwise than what is signed, which a message shows that was opened."""
     there: dict[str, list[str]] = {}
     for field in fields:
         if field.name in signed.fields:
             there.setdefault(field.name, []).append(headers.raw(block, field))
     return tuple(
-        name for name in signed.fields if _plain(name, signed.outside.get(name)) != _plain(name, there.get(name))
+        name
+        for name in signed.fields
+        if _plain(name, there.get(name))
+        not in (_plain(name, signed.outside.get(name)), _plain(name, signed.fields[name]))
     )
 
 

@@ -51,9 +51,9 @@ class Prepared:
     large: bool = False
 
 
-def prepare(data: bytes, summary: Summary, salts: Salts) -> Prepared:
-    """Encrypt a message's text and its summary under a key of its own."""
-    content_id, message_key = new_content_id(), os.urandom(KEY_BYTES)
+def prepare(data: bytes, summary: Summary, salts: Salts, content_id: bytes | None = None) -> Prepared:
+    """Encrypt a message's text and its summary under a key of its own; for a content that is there, or a new one."""
+    content_id, message_key = content_id or new_content_id(), os.urandom(KEY_BYTES)
     return Prepared(
         content_id,
         len(data),
@@ -147,6 +147,13 @@ async def write(connection: asyncpg.Connection, key: OwnerKey, contents: Sequenc
         [prepared.body for prepared in contents],
         [prepared.content_id if prepared.large else None for prepared in contents],
     )
+
+
+async def replace(connection: asyncpg.Connection, key: OwnerKey, prepared: Prepared) -> None:
+    """Write another text over a content that no folder has yet, in the caller's transaction: the trail knows its id."""
+    wrapped = key.wrap_message_key(prepared.content_id, prepared.message_key)
+    place = key.owner_id, prepared.content_id
+    await connection.execute(queries.REPLACE_CONTENT, *place, prepared.size, wrapped, prepared.summary, prepared.body)
 
 
 async def summaries(

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,15 +29,18 @@ MAX_LAYERS = 4  # triple wrapping has three
 _CMS = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 _STRUCTURE = ("content-", "mime-version")
 # RFC 9788 §4.4: who is said to have written stays the one whom the outer message names and the signature is held to.
-_STAYS = "from"
+# And what servers say of a message, nobody says from inside of it.
+_STAYS = frozenset({"from", "authentication-results", "received", "return-path"})
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
     """`verdicts`: of each signature, outermost first. `message`: what is inside, as a message to be shown (RFC 5322,
-    CRLF): its own header where it protected one. `encrypted`: whether any of it was."""
+    CRLF): its own header where it protected one. `decrypted`: the same with the signatures that were inside of what was
+    encrypted, as a mail program without a key can judge them. `encrypted`: whether any of it was."""
 
     message: bytes = field(repr=False)
+    decrypted: bytes = field(repr=False)
     verdicts: tuple[Verdict, ...]
     encrypted: bool
 
@@ -46,10 +49,11 @@ def open_layers(data: bytes, holders: Sequence[Issued], anchors: TrustAnchors, n
     """Open a message for `holders`. Raises `KeyMissing`: it is encrypted to others; `IntegrityError`: it does not open;
     `CryptoError`: it is too large, or has more layers than anybody writes."""
     verdicts: list[Verdict] = []
-    encrypted = False
+    top = data  # as it came
+    inside: bytes | None = None  # what was encrypted in it
 
     def proves(entity: bytes) -> bool:
-        verdict = understand(_under(data, entity), anchors, now).verdict
+        verdict = understand(_under(top, entity), anchors, now).verdict
         return verdict.status is Status.PASSED and verdict.covers == "whole"
 
     for _ in range(MAX_LAYERS):
@@ -61,13 +65,23 @@ def open_layers(data: bytes, holders: Sequence[Issued], anchors: TrustAnchors, n
         payload = _payload(message, data, signed)
         sealed = _sealed(payload)
         if sealed is not None:
-            encrypted = True
-            data = _under(data, decrypt(sealed, holders, proves))
+            inside = decrypt(sealed, holders, proves)
+            data = _under(top, inside)
         elif signed is not None and payload is not data and _is_layer(payload):
-            data = _under(data, payload)
+            data = _under(top, payload)
         else:
-            return Layers(data if payload is data else _shown(data, payload), tuple(verdicts), encrypted)
+            own = inside if payload is data else payload
+            shown = top if own is None else _under(top, own, own)
+            decrypted = top if own is None or inside is None else _under(top, inside, own)
+            return Layers(shown, decrypted, tuple(verdicts), inside is not None)
     raise CryptoError("this message has too many layers")
+
+
+def may_be_encrypted(message: Message) -> bool:
+    """Whether a message may be encrypted as a whole, or what a signature on all of it covers: by its structure alone,
+    so that "yes" may be said of one that is only signed."""
+    root = message.root
+    return _is_cms(root.children[0] if root.subtype == "signed" and root.children else root)
 
 
 def _payload(message: Message, data: bytes, signed: Signed | None) -> bytes:
@@ -85,10 +99,14 @@ def _payload(message: Message, data: bytes, signed: Signed | None) -> bytes:
 def _sealed(entity: bytes) -> bytes | None:
     """The CMS object of an entity that is encrypted as a whole."""
     root = scan(entity).root
-    if root.type != "application" or root.subtype not in _CMS:
+    if not _is_cms(root):
         return None
     cms = _octets(entity, root)
     return cms if is_encrypted(cms) else None
+
+
+def _is_cms(part: Part) -> bool:
+    return part.type == "application" and part.subtype in _CMS
 
 
 def _is_layer(entity: bytes) -> bool:
@@ -101,29 +119,26 @@ def _octets(entity: bytes, part: Part) -> bytes:
     return content.octets(entity[part.body_start : part.body_end], part.encoding)
 
 
-def _under(data: bytes, entity: bytes) -> bytes:
-    """`entity` under the header of the message `data`."""
-    return _header(data, frozenset()) + entity
-
-
-def _shown(data: bytes, payload: bytes) -> bytes:
-    """The payload under its own header, as far as it protected one."""
-    inside = protected(payload)
-    block, _, body = payload.partition(b"\r\n\r\n")
-    kept = b"".join(
-        block[one.start : one.end].removesuffix(b"\r\n") + b"\r\n"
-        for one in headers.read(block).fields
-        if one.name.startswith("content-") or (one.name in inside.fields and one.name != _STAYS)
+def _under(top: bytes, entity: bytes, payload: bytes = b"") -> bytes:
+    """An entity under the header of the message `top`: nothing from inside stands there but what says how the body is
+    made, and the fields that `payload` protected, which is the entity or what is signed in it."""
+    own = frozenset(protected(payload).fields) - _STAYS
+    start = scan(entity).root.body_start
+    if start == len(entity):  # all of it is header, or text that never had one: nothing is lost
+        start = 0
+    return (
+        _fields(top, lambda name: name not in own and not name.startswith(_STRUCTURE))
+        + b"MIME-Version: 1.0\r\n"
+        + _fields(payload, own.__contains__)
+        + _fields(entity, lambda name: name.startswith("content-"))
+        + b"\r\n"
+        + entity[start:]
     )
-    return _header(data, frozenset(inside.fields) - {_STAYS}) + kept + b"\r\n" + body
 
 
-def _header(data: bytes, without: frozenset[str]) -> bytes:
-    """The top header of `data` but for those fields, and for what says how its body is made."""
-    block = data.partition(b"\r\n\r\n")[0]
-    kept = b"".join(
-        block[one.start : one.end].removesuffix(b"\r\n") + b"\r\n"
-        for one in headers.read(block).fields
-        if one.name not in without and not one.name.startswith(_STRUCTURE)
+def _fields(entity: bytes, wanted: Callable[[str], bool]) -> bytes:
+    """The header fields whose names (lower case) are wanted, as they stand."""
+    block = entity[: scan(entity).root.body_start]
+    return b"".join(
+        block[one.start : one.end].rstrip(b"\r\n") + b"\r\n" for one in headers.read(block).fields if wanted(one.name)
     )
-    return kept + b"MIME-Version: 1.0\r\n"

@@ -31,6 +31,11 @@ def of_signature(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     return () if word is None else (word,)
 
 
+def judged(keywords: Iterable[str], verdict: Mapping[str, Any]) -> list[str]:
+    """Keywords of a message whose signature got another verdict."""
+    return [word for word in keywords if word not in _SIGNATURE.values()] + list(of_signature(verdict))
+
+
 def settable(keywords: Iterable[str]) -> list[str]:
     """Those that a client may set."""
     return [word for word in keywords if word.lower() not in _GIVEN]

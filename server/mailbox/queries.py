@@ -41,7 +41,8 @@ CLOSE_ADDRESSES = "UPDATE address SET closed_at = now() WHERE owner_id = $1 AND 
 # On which terms a mailbox takes mail, and how full it is.
 TERMS = """
 SELECT kind, state, quota_bytes, refuses_mail, open_to_patients, unlisted,
-       (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = o.owner_id) AS used
+       (SELECT sum(s.bytes)::bigint FROM folder_state s WHERE s.owner_id = o.owner_id) AS used,
+       (SELECT count(*)::int FROM entrusted_key k WHERE k.owner_id = o.owner_id) AS entrusted
   FROM owner o WHERE owner_id = $1 AND state <> 'spare'
 """
 SET_TERMS = """
@@ -318,6 +319,11 @@ INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, l
 SELECT $1, content_id, size, 'mailbox', key, summary, body, large_id
   FROM unnest($2::bytea[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])
        AS n(content_id, size, key, summary, body, large_id)
+"""
+# Over a content that waits and no folder has yet.
+REPLACE_CONTENT = """
+UPDATE content SET size = $3, key_form = 'mailbox', key = $4, summary = $5, body = $6
+ WHERE owner_id = $1 AND content_id = $2
 """
 # A large body's pieces are committed while it comes, before the transaction that refers to them; the collector clears
 # what is left.

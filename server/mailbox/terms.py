@@ -27,11 +27,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A mailbox as an operator sees it, without what is in it. `used` counts octets."""
+    """A mailbox as an operator sees it, without what is in it. `used` counts octets, `entrusted` S/MIME keys with which
+    what comes encrypted is opened."""
 
     kind: OwnerKind
     state: OwnerState
     used: int
+    entrusted: int
     terms: Terms
 
 
@@ -41,7 +43,7 @@ async def standing(connection: asyncpg.Connection, owner_id: int) -> Standing:
     if row is None:
         raise Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
     terms = Terms(row["quota_bytes"], row["refuses_mail"], row["open_to_patients"], row["unlisted"])
-    return Standing(OwnerKind(row["kind"]), OwnerState(row["state"]), int(row["used"] or 0), terms)
+    return Standing(OwnerKind(row["kind"]), OwnerState(row["state"]), int(row["used"] or 0), row["entrusted"], terms)
 
 
 @dataclass(frozen=True, slots=True)

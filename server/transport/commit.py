@@ -69,7 +69,7 @@ class Item:
     """One message: its copies for mailboxes here, of different owners each, and what leaves for other operators.
 
     `prepared` is None where nobody is written to here; `not_before` until when the sender wants it held; `keywords`
-    what it is marked with (server.mailbox.marks).
+    what it is marked with (server.mailbox.marks); `encrypted`: it may be, so that a key that was entrusted may open it.
     """
 
     prepared: Prepared | None
@@ -78,6 +78,7 @@ class Item:
     outbound: Outbound | None = None
     not_before: datetime | None = None
     keywords: tuple[str, ...] = ()
+    encrypted: bool = False
 
     @property
     def bytes_inline(self) -> int:
@@ -398,6 +399,7 @@ async def _deliver(
         [copy.event.marks.party for _, copy in copies],
         [item.not_before for _, item, _ in here],
         [" ".join(item.keywords) for _, item, _ in here],
+        [item.encrypted for _, item, _ in here],
     )
     if len(rows) != len(copies):
         raise AssertionError(f"{len(copies)} copies asked, {len(rows)} answered")

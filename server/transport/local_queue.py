@@ -1,5 +1,5 @@
 """The local queue: deliveries not made at once, because a folder was locked, a mailbox suspended, or the sender wants
-them later (RFC 4865).
+them later (RFC 4865); and those that are to be opened first (gateway.py).
 
 Each is one transaction: the message enters the folder and leaves the queue, or a DSN takes its place, or it waits.
 """
@@ -12,6 +12,7 @@ import structlog
 from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
+from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.errors import Reason, Refused
@@ -19,7 +20,7 @@ from server.base.limits import LOCK_TIMEOUT_MS
 from server.base.settings import Settings
 from server.db.pool import AWAY, FULL
 from server.mail.headers import first
-from server.mailbox import commands, content
+from server.mailbox import commands, content, marks
 from server.mailbox import queries as mailbox_queries
 from server.mailbox.commands import Addition
 from server.mailbox.feed import Announcer
@@ -29,6 +30,7 @@ from server.mailbox.trouble import CONTENDED, connection
 from server.transport import queries
 from server.transport.commit import place
 from server.transport.envelope import Recipient
+from server.transport.gateway import Gateway
 from server.transport.sealer import Sealer, gone, way_back
 
 PIECE = 100  # deliveries in one call
@@ -44,11 +46,14 @@ log = structlog.get_logger()
 class LocalQueue:
     """Works off the local queue. For the jobs role: a DSN needs the message's return path, so a keyring."""
 
-    def __init__(self, pool: asyncpg.Pool, edge: EdgeKeys, keyring: Keyring, settings: Settings) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, edge: EdgeKeys, keyring: Keyring, anchors: TrustAnchors, settings: Settings
+    ) -> None:
         self._pool = pool
         self._edge = edge
         self._local_domains = settings.local_domains
         self._keys = Keys(keyring)
+        self._gateway = Gateway(pool, edge, self._keys, anchors, settings)
         self._audit = Audit(edge)
         self._sealer = Sealer(edge, self._audit, None, settings)
         self._announcer = Announcer(pool)
@@ -97,13 +102,20 @@ class LocalQueue:
         if row["state"] == OwnerState.SUSPENDED:
             return SUSPENDED_SECONDS
         if row["state"] == OwnerState.ACTIVE:
-            addition = Addition(row["content_id"], 0, row["keywords"].split(), row["internaldate"], row["size"])
+            size, keywords = row["size"], row["keywords"].split()
+            opened = await self._gateway.open(acquired, row["owner_id"], row["content_id"], row["created_at"])
+            if opened is not None:
+                size, verdict = opened
+                keywords = marks.judged(keywords, verdict.to_json())
+            addition = Addition(row["content_id"], 0, keywords, row["internaldate"], size)
             # A folder that went away meanwhile: INBOX is where its mail is looked for then.
             for folder_id in dict.fromkeys((row["folder_id"], INBOX_ID)):
                 try:
                     async with acquired.transaction():
                         await commands.append(acquired, row["owner_id"], folder_id, [addition])
-                        await self._audit.message_delivered(acquired, row["owner_id"], row["content_id"])
+                        await self._audit.message_delivered(
+                            acquired, row["owner_id"], row["content_id"], opened is not None
+                        )
                         return 0.0
                 except Refused:
                     continue

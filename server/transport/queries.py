@@ -13,14 +13,15 @@ from __future__ import annotations
 # $1-$7 messages, whose `bulk` only `stored` carries; $8-$15 recipients; $16-$18 the writers' keys of the trail; $19
 # fingerprints whose 250 is known to have arrived, to be forgotten; $20-$22 what each copy changes of a patient's right
 # to answer (conversation.turn); $23-$25 by what its event in the trail is found; of each message $26 until when it is
-# held, $27 its keywords, joined.
+# held, $27 its keywords, joined, $28 whether it may be encrypted: then it waits for the jobs where they have the key.
 # Of one sender's messages in a group the last word counts.
 ACCEPT = """
 WITH forgotten AS (
     DELETE FROM accepted WHERE fingerprint = ANY($19::bytea[])
 ), messages AS (
-    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::timestamptz[], $26::timestamptz[], $27::text[])
-           AS m(n, content_id, size, internaldate, not_before, keywords)
+    SELECT * FROM unnest($1::int[], $2::bytea[], $3::int[], $4::timestamptz[], $26::timestamptz[], $27::text[],
+                         $28::boolean[])
+           AS m(n, content_id, size, internaldate, not_before, keywords, encrypted)
 ), bulk AS (
     SELECT * FROM unnest($1::int[], $5::bytea[], $6::bytea[], $7::bytea[]) AS m(n, summary, body, large_id)
 ), judged AS MATERIALIZED (
@@ -43,7 +44,9 @@ WITH forgotten AS (
        WHERE x.accepted_at <= now() - interval '5 days'
     RETURNING fingerprint
 ), taken AS MATERIALIZED (
-    SELECT j.*, m.content_id, m.size, m.internaldate, m.not_before, m.keywords
+    SELECT j.*, m.content_id, m.size, m.internaldate, m.keywords,
+           coalesce(m.not_before, CASE WHEN m.encrypted AND EXISTS (
+                    SELECT FROM entrusted_key k WHERE k.owner_id = j.owner_id) THEN m.internaldate END) AS not_before
       FROM judged j JOIN fresh USING (fingerprint) JOIN messages m USING (n)
 ), stored AS (
     INSERT INTO content (owner_id, content_id, size, key_form, key, summary, body, large_id)

@@ -26,6 +26,7 @@ from server.mail.structure import Message
 from server.mail.summary import Summary, summarise
 from server.mailbox import marks
 from server.mailbox.content import Prepared, prepare
+from server.mailbox.layers import may_be_encrypted
 from server.mailbox.model import OwnerKind, OwnerState
 from server.mailbox.routes import routes
 from server.mailbox.understand import Understood, understand
@@ -79,7 +80,9 @@ class Sealer:
             # What leaves: the bytes as they came under one Received line (RFC 5321 §4.4).
             whole, event = self.received(envelope) + data, self.queued_event(envelope, len(data), understood)
             outbound = queued.prepare(envelope, whole, self.queue_key, self.edge, fingerprints[-1], event)
-        return Item(prepared, envelope.received_at, copies, outbound, envelope.not_before, keywords), verdict
+        encrypted = may_be_encrypted(understood.message)
+        item = Item(prepared, envelope.received_at, copies, outbound, envelope.not_before, keywords, encrypted)
+        return item, verdict
 
     def checked(self, envelope: Envelope, understood: Understood) -> Verdict:
         """The verdict, where it lets the message in. Raises Refused(SIGNATURE_REQUIRED)."""

@@ -314,4 +314,4 @@ async def test_crossing_recipients_do_not_deadlock(world: World) -> None:
 
 @pytest.fixture
 async def queue(world: World) -> LocalQueue:
-    return LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings)
+    return world.local_queue()

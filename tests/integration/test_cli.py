@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
+from crypto.keyfile import write_private
+from crypto.pki.issue import new_key
+from crypto.pki.profile import KeyKind
 from server.base.settings import load
 from server.cli.admin import Admin
 from server.roles import TABLE
 from tests.serving import DOMAIN, INS, PATIENT_DOMAIN, caducee, ended, refused
+from tests.signers import certificate
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +212,7 @@ def test_the_terms_of_a_mailbox_are_shown_changed_and_checked(made: Path) -> Non
         "refuses_mail": False,
         "open_to_patients": True,
         "unlisted": False,
+        "entrusted_keys": 0,
     }
     shown = caducee("mailbox", "show", address, home=made)
     assert "0.0 MB of 2,000 MB" in shown
@@ -217,6 +224,30 @@ def test_the_terms_of_a_mailbox_are_shown_changed_and_checked(made: Path) -> Non
     assert "500MB or 2GB" in refused("mailbox", "set", address, "--quota", "lots", home=made)
     assert "type ORG" in refused("mailbox", "set", patient, "--open-to-patients", home=made)
     assert "No mailbox here" in refused("mailbox", "refuse", f"nobody@{DOMAIN}", home=made)
+
+
+def test_a_key_is_entrusted_and_withdrawn(made: Path, tmp_path: Path) -> None:
+    address = f"laboratoire@{DOMAIN}"
+    caducee("mailbox", "add", address, "--type", "ORG", "--name", "Laboratoire", home=made)
+    holder, word = certificate("LABORATOIRE", key=new_key(KeyKind.P256), self_signed=True), b"mot de passe"
+    closed = BestAvailableEncryption(word)
+    write_private(
+        tmp_path / "it.p12", serialize_key_and_certificates(b"", holder.key, holder.certificate, None, closed)
+    )
+    write_private(tmp_path / "it.key", holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, closed))
+    (tmp_path / "it.pem").write_bytes(holder.certificate_pem())
+    (tmp_path / "word").write_bytes(word + b"\n")
+    entrust = "mailbox", "entrust", address, "--password-file", str(tmp_path / "word")
+    assert "LABORATOIRE" in caducee(*entrust, str(tmp_path / "it.p12"), home=made)
+    again = caducee(*entrust, str(tmp_path / "it.key"), str(tmp_path / "it.pem"), "--json", home=made)
+    assert json.loads(again)["subject"] == "CN=LABORATOIRE"
+    assert "1 S/MIME key" in caducee("mailbox", "show", address, home=made)
+    (tmp_path / "word").write_text("autre")
+    assert "another password" in refused(*entrust, str(tmp_path / "it.p12"), home=made)
+    signs = certificate("SIGNE", key=new_key(KeyKind.ED25519))
+    signs.save(tmp_path, "signs")
+    assert "only signs" in refused(*entrust, str(tmp_path / "signs.key"), str(tmp_path / "signs.pem"), home=made)
+    assert json.loads(caducee("mailbox", "withdraw", address, "--json", home=made))["withdrawn"] == 1
 
 
 async def test_doctor_tells_a_volume_out_of_the_usual(made: Path) -> None:

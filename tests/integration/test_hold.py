@@ -14,7 +14,7 @@ from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 
 def queue(world: World) -> LocalQueue:
-    return LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings)
+    return world.local_queue()
 
 
 async def test_a_held_message_comes_when_it_was_asked_for_and_others_pass_it(

@@ -13,7 +13,6 @@ from server.base.limits import INTAKE_ATTEMPTS
 from server.mailbox.model import INBOX_ID
 from server.mailbox.store import Mailbox
 from server.record.record import Record
-from server.transport.local_queue import LocalQueue
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 from tests.web_site import PDF
 
@@ -75,7 +74,7 @@ async def test_what_came_through_the_local_queue_is_filed(reading: World) -> Non
     await reading.acceptor.accept(envelope, letter(1))
     assert await states(reading) == {}  # not delivered, so not in the record either
     await reading.admin.execute("UPDATE owner SET state = 'active' WHERE owner_id = $1", owner)
-    await LocalQueue(reading.jobs_pool, reading.edge, reading.keyring, reading.database.settings).deliver()
+    await reading.local_queue().deliver()
     await reading.intake().some()
     assert await titles(reading) == ["compte-rendu 1.pdf"]
 

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from server.base.limits import GROUP_MESSAGES
 from server.transport.accept import Done
-from server.transport.local_queue import LocalQueue
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 REFUSE = """
@@ -35,7 +34,7 @@ async def locked(world: World, address: str) -> AsyncIterator[None]:
 
 async def test_a_locked_mailbox_delays_nobody_else(world: World) -> None:
     to_locked, to_others = await world.envelope(PHARMACY), await world.envelope(PATIENT)
-    queue = LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings)
+    queue = world.local_queue()
     count = 3 * GROUP_MESSAGES
     async with locked(world, PHARMACY):
         envelopes = [to_locked if number % 2 else to_others for number in range(count)]
@@ -66,7 +65,7 @@ async def test_a_poisoned_mailbox_delays_nobody_else_in_the_local_queue(world: W
     await world.admin.execute("UPDATE owner SET state = 'active'")
     await world.admin.execute("UPDATE outgoing SET not_before = created_at")
     await world.admin.execute(REFUSE.format(owner=world.owners[PHARMACY]))
-    queue = LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings)
+    queue = world.local_queue()
     with capture_logs() as logs:
         assert await queue.deliver() == 1
     assert [(one["event"], one["owner"]) for one in logs] == [("delivery_failed", world.owners[PHARMACY])]

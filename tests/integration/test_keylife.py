@@ -25,19 +25,22 @@ from crypto.pki.issue import new_root
 from crypto.smime.anchors import TrustAnchors
 from server.base.errors import Reason, Refused
 from server.db.confinement import installed_binaries
+from server.mailbox.beside import entrusted
 from server.mailbox.check import check
 from server.mailbox.create import create, fill_spares
 from server.mailbox.keylife import renewal, turn
 from server.mailbox.keylife.destroy import destroy
 from server.mailbox.keylife.export import Exported, bring_back, exported
+from server.mailbox.keys import open_owner
 from server.mailbox.maintenance import Rewrapper
-from server.mailbox.model import NewMailbox, NewMessage, OwnerKind
+from server.mailbox.model import NewMailbox, NewMessage, OwnerKind, OwnerState
 from server.mailbox.routes import routes
 from server.mailbox.store import Store
 from server.record.record import Record, bring_details
 from server.record.signatures import Signatures, bring_verdicts
 from tests import store_world
 from tests.repo.sources import modules
+from tests.signers import certificate
 from tests.store_world import DOCTOR, NOON, PATIENT, PHARMACY, World, message
 
 NEIGHBOURS = (bring_details, bring_verdicts)
@@ -172,6 +175,7 @@ def test_all_that_stands_under_a_mailboxs_key_is_turned_with_it() -> None:
     }
     assert places == {
         "server/mailbox/beside/annotation.py",
+        "server/mailbox/beside/entrusted.py",
         "server/mailbox/beside/signing_keys.py",
         "server/mailbox/beside/url_keys.py",
         "server/mailbox/blocks/shelf.py",  # dropped, and made again
@@ -229,6 +233,20 @@ async def test_a_session_of_a_destroyed_mailbox_reads_no_more(world: World, ring
         await mailbox.view(1)
     assert closed.value.reason is Reason.RECIPIENT_CLOSED
     assert await world.admin.fetchval("SELECT count(*) FROM signing_key") == 0
+
+
+async def test_an_entrusted_key_ends_with_its_mailbox(world: World, ring: Keyring) -> None:
+    """Even for who kept the row of the mailbox: its key is what the entrusted one is sealed with."""
+    owner_id, holder = world.owners[PHARMACY], certificate("PHARMACIE")
+    current = await world.store.keys.of(world.admin, owner_id)
+    await entrusted.entrust(world.admin, world.edge, current, holder, "operator")
+    row = await world.admin.fetchrow("SELECT wrapped_private_key FROM owner WHERE owner_id = $1", owner_id)
+    (kept,) = await entrusted.sealed(world.admin, owner_id)
+    key = open_owner(ring, owner_id, OwnerKind.ORG, OwnerState.ACTIVE, row["wrapped_private_key"])
+    assert entrusted.opened(key, kept).certificate == holder.certificate
+    await destroy(world.admin, ring, owner_id, NOON, lambda export: None)
+    with pytest.raises(KeyMissing):
+        open_owner(ring, owner_id, OwnerKind.ORG, OwnerState.ACTIVE, row["wrapped_private_key"])
 
 
 async def backup(world: World, file: Path) -> None:

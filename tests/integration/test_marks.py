@@ -15,7 +15,6 @@ from crypto.smime.sign import sign_detached
 from server.base import clock
 from server.mailbox.model import NewMessage, Row
 from server.transport.envelope import Envelope
-from server.transport.local_queue import LocalQueue
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World, message
 
 ENTITY = b"Content-Type: text/plain\r\n\r\nPrendre un comprim\xc3\xa9.\r\n"
@@ -79,7 +78,7 @@ async def test_what_waits_is_marked_when_it_comes(world: World, doctor: Issued) 
     envelope = replace(await envelope_now(world), not_before=clock.now() + timedelta(hours=1))
     await world.acceptor.accept(envelope, signed(doctor))
     await world.admin.execute("UPDATE outgoing SET not_before = now()")
-    queue = LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings)
+    queue = world.local_queue()
     assert await queue.deliver() == 1
     assert await keywords(world) == [("$SignatureValid",)]
 

@@ -25,6 +25,7 @@ SECRETS = {
     "wrapped mailbox keys": "SELECT wrapped_private_key FROM owner",
     "a person's identity": "SELECT identity FROM owner",
     "sealed message keys": "SELECT key FROM content",
+    "entrusted keys": "SELECT sealed FROM entrusted_key",
     "bodies": "SELECT body FROM content",
     "summaries": "SELECT summary FROM content",
     "pieces of large bodies": "SELECT data FROM body_piece",

@@ -21,7 +21,6 @@ from server.sender.lane import CONNECTIONS
 from server.sender.settle import Settled, Settler
 from server.sender.work import PART
 from server.transport.envelope import Notify, Returned
-from server.transport.local_queue import LocalQueue
 from tests.dying_peer import Manner, Point, Script
 from tests.store_world import DOCTOR, World, message
 from tests.way_out import WayOut, domain, way_out
@@ -300,7 +299,7 @@ async def test_a_writer_whose_mailbox_is_locked_holds_up_nobody(out: WayOut) -> 
     await lock.rollback()
     await other.close()
     world = out.world
-    assert await LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings).deliver() == 1
+    assert await world.local_queue().deliver() == 1
     (notice,) = await world.texts(DOCTOR)
     assert status(notice)[1]["Action"] == "failed"
 

@@ -20,7 +20,6 @@ from server.cli.common import Failure
 from server.cli.trace import moment
 from server.mail.headers import bare_id
 from server.sender.orders import Choice, Order, give
-from server.transport.local_queue import LocalQueue
 from tests.integration.test_intake import letter
 from tests.integration.test_queue import FAR, queue_key, to_operators
 from tests.serving import DOCTOR, PATIENT, PHARMACY, Served, caducee
@@ -120,7 +119,7 @@ async def test_a_delivery_that_waited_is_told(world: World) -> None:
     await world.admin.execute("UPDATE owner SET state = 'suspended' WHERE owner_id = $1", owner)
     await world.acceptor.accept(envelope, message())
     await world.admin.execute("UPDATE owner SET state = 'active' WHERE owner_id = $1", owner)
-    await LocalQueue(world.jobs_pool, world.edge, world.keyring, world.database.settings).deliver()
+    await world.local_queue().deliver()
     story = await Stories(world.admin, world.keyring, world.edge, NOON).of_message("1@cabinet.example")
     assert [one.kind for one in story.events] == ["message-accepted", "message-delivered"]
 

@@ -55,3 +55,7 @@ SELECT owner_id FROM owner o
    AND NOT EXISTS (SELECT FROM signing_key k WHERE k.owner_id = o.owner_id AND k.ends_at > $2)
  ORDER BY owner_id LIMIT $3
 """
+
+ENTRUSTED = "SELECT token, sealed FROM entrusted_key WHERE owner_id = $1 ORDER BY token"
+ENTRUST = "INSERT INTO entrusted_key (owner_id, token, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+WITHDRAW = "DELETE FROM entrusted_key WHERE owner_id = $1 RETURNING 1"

@@ -16,7 +16,7 @@ from crypto.edge import EdgeKeys
 from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from server.mail.gist import kept
-from server.mailbox.beside import annotation, signing_keys, url_keys
+from server.mailbox.beside import annotation, entrusted, signing_keys, url_keys
 from server.mailbox.blocks import shelf
 from server.mailbox.blocks.block import PARTS, WORDS
 from server.mailbox.check import queries
@@ -128,6 +128,8 @@ async def _opened(
                 yield problem
             async for problem in _signing_keys(connection, key):
                 yield problem
+            async for problem in _entrusted(connection, key):
+                yield problem
             async for problem in _contents(connection, key, edge, sample):
                 yield problem
             async for problem in _blocks(connection, key, edge, sample):
@@ -177,6 +179,14 @@ async def _signing_keys(connection: asyncpg.Connection, key: OwnerKey) -> AsyncI
             holds = False
         if not holds:
             yield Problem("a signing key opens and ends with its certificate", key.owner_id)
+
+
+async def _entrusted(connection: asyncpg.Connection, key: OwnerKey) -> AsyncIterator[Problem]:
+    for row in await connection.fetch(queries.ENTRUSTED, key.owner_id):
+        try:
+            entrusted.opened(key, row)
+        except CryptoError:
+            yield Problem("an entrusted key opens and has its token", key.owner_id)
 
 
 async def _contents(

@@ -96,6 +96,7 @@ SUBSCRIPTIONS = "SELECT name_token, name FROM subscription WHERE owner_id = $1"
 ANNOTATIONS = "SELECT folder_id, reader_id, token, sealed FROM annotation WHERE owner_id = $1"
 URL_KEYS = "SELECT folder_id, sealed FROM url_key WHERE owner_id = $1"
 SIGNING_KEYS = "SELECT made_at, ends_at, sealed FROM signing_key WHERE owner_id = $1"
+ENTRUSTED = "SELECT token, sealed FROM entrusted_key WHERE owner_id = $1"
 CONTENTS = """
 SELECT content_id, size, key, key_form, summary, body, large_id IS NOT NULL AS large FROM content
  WHERE owner_id = $1 AND ($2::int IS NULL OR random() < $2::int / 100.0) ORDER BY content_id

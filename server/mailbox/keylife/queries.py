@@ -98,6 +98,7 @@ PUT_ANNOTATION = "UPDATE annotation SET sealed = $4 WHERE owner_id = $1 AND toke
 URL_KEYS = "SELECT folder_id, sealed FROM url_key WHERE owner_id = $1"
 PUT_URL_KEY = "UPDATE url_key SET sealed = $4 WHERE owner_id = $1 AND folder_id = $2 AND sealed = $3"
 PUT_SIGNING_KEY = "UPDATE signing_key SET sealed = $4 WHERE owner_id = $1 AND made_at = $2 AND sealed = $3"
+PUT_ENTRUSTED = "UPDATE entrusted_key SET sealed = $4 WHERE owner_id = $1 AND token = $2 AND sealed = $3"
 # What derives from messages is made again.
 DROP_BLOCKS = "DELETE FROM view_block WHERE owner_id = $1"
 PUT_IDENTITY = """

@@ -23,7 +23,7 @@ from crypto.sealing import MailboxKey
 from server.base.errors import Reason, Refused
 from server.base.limits import LARGE_MESSAGE_SECONDS
 from server.mailbox import queries as store_queries
-from server.mailbox.beside import annotation, signing_keys, url_keys
+from server.mailbox.beside import annotation, entrusted, signing_keys, url_keys
 from server.mailbox.beside import queries as beside_queries
 from server.mailbox.blocks import queries as block_queries
 from server.mailbox.folders import SUBSCRIPTION
@@ -190,7 +190,7 @@ def again(key: OwnerKey, label: str, name: bytes, wrapped: bytes) -> bytes:
 
 
 async def _names(connection: asyncpg.Connection, key: OwnerKey) -> None:
-    """All but contents: names of folders and subscriptions, annotations, keys of URLs, signing keys, the identity."""
+    """All but contents: names of folders and subscriptions, annotations, the keys beside, the identity."""
     for folder_id, wrapped in await connection.fetch(queries.FOLDER_NAMES, key.owner_id):
         fresh = key.folder_name(folder_id, key.open_folder_name(folder_id, wrapped))
         await connection.execute(queries.PUT_FOLDER_NAME, key.owner_id, folder_id, wrapped, fresh)
@@ -206,6 +206,9 @@ async def _names(connection: asyncpg.Connection, key: OwnerKey) -> None:
     for made_at, sealed in await connection.fetch(beside_queries.SIGNING_KEYS, key.owner_id):
         fresh = again(key, signing_keys.LABEL, signing_keys.place(made_at), sealed)
         await connection.execute(queries.PUT_SIGNING_KEY, key.owner_id, made_at, sealed, fresh)
+    for token, sealed in await connection.fetch(beside_queries.ENTRUSTED, key.owner_id):
+        fresh = again(key, entrusted.LABEL, token, sealed)
+        await connection.execute(queries.PUT_ENTRUSTED, key.owner_id, token, sealed, fresh)
     await connection.execute(queries.DROP_BLOCKS, key.owner_id)
     row = await connection.fetchrow(store_queries.IDENTITY, key.owner_id)
     if row is not None:
