@@ -17,7 +17,7 @@ KEPT_SECONDS = 600.0  # the directory is loaded once a day
 class Registrations:
     """Asks and remembers for one process."""
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any] | asyncpg.Connection[Any]) -> None:
         self._pool = pool
         self._kept: OrderedDict[str, tuple[Registration | None, float]] = OrderedDict()
 

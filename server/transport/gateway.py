@@ -40,14 +40,11 @@ log = structlog.get_logger()
 class Gateway:
     """Opens messages that wait. For the jobs role."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, edge: EdgeKeys, keys: Keys, anchors: TrustAnchors, settings: Settings
-    ) -> None:
+    def __init__(self, edge: EdgeKeys, keys: Keys, anchors: TrustAnchors, settings: Settings) -> None:
         self._edge = edge
         self._keys = keys
         self._anchors = anchors
         self._settings = settings
-        self._registrations = Registrations(pool)
 
     async def open(
         self, connection: asyncpg.Connection, owner_id: int, content_id: bytes, came_at: datetime
@@ -71,18 +68,18 @@ class Gateway:
             return None
         if not layers.encrypted:
             return None
-        registration = await self._registered(data)
+        registration = await self._registered(connection, data)
         prepared, verdict = await asyncio.to_thread(self._prepared, layers, content_id, registration, came_at)
         await content.replace(connection, key, prepared)
         return prepared.size, verdict
 
-    async def _registered(self, data: bytes) -> Registration | None:
+    async def _registered(self, connection: asyncpg.Connection, data: bytes) -> Registration | None:
         """What the directory says of who wrote; of patients it knows nothing."""
         authors = addresses.parse(headers.first(data, "from") or "")
         writer = addresses.normalise(authors[0].address) if authors else ""
         if not writer or writer.rpartition("@")[2] in self._settings.patient_domains:
             return None
-        return await self._registrations.of(writer, clock.monotonic())
+        return await Registrations(connection).of(writer, clock.monotonic())
 
     def _prepared(
         self, layers: Layers, content_id: bytes, registration: Registration | None, came_at: datetime

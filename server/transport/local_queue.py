@@ -53,7 +53,7 @@ class LocalQueue:
         self._edge = edge
         self._local_domains = settings.local_domains
         self._keys = Keys(keyring)
-        self._gateway = Gateway(pool, edge, self._keys, anchors, settings)
+        self._gateway = Gateway(edge, self._keys, anchors, settings)
         self._audit = Audit(edge)
         self._sealer = Sealer(edge, self._audit, None, settings)
         self._announcer = Announcer(pool)

@@ -23,6 +23,7 @@ from server.mailbox.check import check
 from server.mailbox.keylife import turn
 from server.mailbox.keys import Keys
 from server.mailbox.understand import understand
+from tests.integration.test_signer_and_directory import LISTED
 from tests.programs import need
 from tests.signers import certificate
 from tests.store_world import DOCTOR, NOON, PATIENT, PHARMACY, World
@@ -122,6 +123,14 @@ async def test_without_integrity_or_for_another_key_it_stays_as_it_came(
         assert SECRET not in text
         assert text.endswith(data.partition(b"\r\n\r\n")[2])
     assert await entrusting.admin.fetchval("SELECT count(*) FROM outgoing") == 0
+
+
+async def test_the_directory_has_its_word(entrusting: World, doctor: Issued, holder: Issued) -> None:
+    await entrusting.admin.execute(LISTED, DOCTOR, "PER", "810000000025")
+    inside = signed_entity(ENTITY, doctor, clock.now())
+    (text,) = await opened(entrusting, message(HEADERS, encrypted_entity(inside, [holder.certificate])))
+    assert "other-holder" in headers.every(text, "authentication-results")[0]
+    assert await keywords(entrusting) == ("$SignatureUndetermined",)
 
 
 async def test_each_recipient_has_a_form_of_its_own(entrusting: World, doctor: Issued, holder: Issued) -> None:
