@@ -135,11 +135,11 @@ async def test_flags_change_counters_and_modseq_only_where_something_differs(wor
     result = await mailbox.store(1, [1, 2, 99], "add", Flag.SEEN | Flag.DELETED, ["$Forwarded", "$forwarded"])
     assert [row.uid for row in result.rows] == [1, 2]
     assert result.rows[0].keywords == ("$Forwarded",)
-    assert (result.modseq, result.moves) == (before + 1, 1)
+    assert (result.modseq, result.since) == (before + 1, before)
     state = (await mailbox.states([1]))[1]
     assert (state.unseen, state.deleted) == (1, 2)
     same = await mailbox.store(1, [1, 2], "add", Flag.SEEN, ["$FORWARDED"])
-    assert (same.modseq, same.moves) == (result.modseq, 0)
+    assert (same.modseq, same.since) == (result.modseq, result.modseq)
     await mailbox.store(1, [1], "remove", Flag.SEEN, ["$forwarded"])
     replaced = await mailbox.store(1, [1, 2], "replace", Flag.FLAGGED, ["Urgent"])
     assert [(row.flags, row.keywords) for row in replaced.rows] == [(Flag.FLAGGED, ("Urgent",))] * 2
