@@ -38,7 +38,8 @@ def test_development_pki_is_whole_and_private(pki: Path) -> None:
     names = {str(path.relative_to(pki)) for path in pki.rglob("*") if path.is_file()}
     signers = {"smime/dr.essai@mss.example.test", "smime/dr.essai@mss.example.test-rsa-2048"}
     pairs = {"root", "server", "server-rsa", "organisation"} | signers
-    assert names == {"crl/root.crl"} | {f"{name}.{end}" for name in pairs for end in ("pem", "key")}
+    published = {"crl/root.crl", "crl/root.issued", "crl/lock"}
+    assert names == published | {f"{name}.{end}" for name in pairs for end in ("pem", "key")}
     for path in pki.rglob("*.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
