@@ -8,22 +8,18 @@ from __future__ import annotations
 import imaplib
 import os
 import pwd
-import shutil
-import signal
 import socket
 import ssl
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from crypto.pki import development
 from server.base import clock
+from tests.foreign import Foreign
 from tests.programs import need
 
-START_SECONDS = 30
 HOST = "mail.autre.example"
 USER, PASSWORD = "dr.ailleurs", 'mot de "passe" é\\'
 SETTINGS = """\
@@ -78,7 +74,7 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-class Dovecot:
+class Dovecot(Foreign):
     """One server with one account. `stop` ends its processes and drops its folder."""
 
     def __init__(self) -> None:
@@ -98,7 +94,6 @@ class Dovecot:
         (self.place / "users").write_text(f"{USER}:{PASSWORD}\n")
         values = {"place": self.place, "port": self.port, "tls_port": self.tls_port, "group": nobody.pw_gid}
         (self.place / "dovecot.conf").write_text(SETTINGS.format(**values))
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def root(self) -> Path:
@@ -106,34 +101,11 @@ class Dovecot:
         return self.place / "pki" / "root.pem"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self._program, "-F", "-c", str(self.place / "dovecot.conf")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.client().logout()
-            except (OSError, imaplib.IMAP4.error):
-                assert self.process.poll() is None, self.log()
-                assert time.monotonic() < deadline, self.log()
-                time.sleep(0.05)
-            else:
-                return
+        command = [self._program, "-F", "-c", str(self.place / "dovecot.conf")]
+        self.run(command, self._answers, (OSError, imaplib.IMAP4.error))
 
-    def stop(self) -> None:
-        """SIGTERM to its master, which ends its own; then nothing of it is left."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(START_SECONDS)
-        shutil.rmtree(self.place)
-
-    def log(self) -> str:
-        """The end of its log, for a failure's message."""
-        path = self.place / "log"
-        return path.read_text(errors="replace")[-3_000:] if path.exists() else "no log"
+    def _answers(self) -> None:
+        self.client().logout()
 
     def client(self) -> imaplib.IMAP4_SSL:
         """A client, signed in."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
-import signal
 import smtplib
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,9 +21,9 @@ from cryptography.hazmat.primitives import hashes
 
 from crypto.pki import development
 from server.base import clock
+from tests.foreign import Foreign
 from tests.programs import need
 
-START_SECONDS = 30
 CLOSED = "ferme"  # a mailbox that takes mail and then gives it back
 # The services of Debian's master.cf that this operator uses; none in a chroot, whose files only an installation fills.
 SERVICES = """\
@@ -107,7 +104,7 @@ smtp_tls_fingerprint_digest = sha256
 """
 
 
-class Postfix:
+class Postfix(Foreign):
     """One operator. `make` its PKI, `trust` the others, `start`; `stop` ends all its processes and drops its folder."""
 
     def __init__(self, domain: str, host: str, port: int, users: Sequence[str]) -> None:
@@ -118,7 +115,6 @@ class Postfix:
         self.domain, self.host, self.port, self.users = domain, host, port, users
         # Under the system's own folder: Postfix' processes are no user that may enter a private one.
         self.place = Path(tempfile.mkdtemp(prefix="caducee-postfix-"))
-        self.process: subprocess.Popen[bytes] | None = None
         self.users_port = 0
 
     @property
@@ -180,35 +176,12 @@ class Postfix:
         programs = subprocess.run(
             [need("postconf"), "-c", etc, "-h", "daemon_directory"], capture_output=True, text=True, check=True
         )
-        self.process = subprocess.Popen(
-            [f"{programs.stdout.strip()}/master", "-c", etc, "-d"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                for port in (self.port, self.users_port):
-                    socket.create_connection((self.host, port), timeout=5).close()
-            except OSError:
-                assert self.process.poll() is None, self.log()
-                assert time.monotonic() < deadline, self.log()
-                time.sleep(0.05)
-            else:
-                return
+        master = f"{programs.stdout.strip()}/master"
+        self.run([master, "-c", etc, "-d"], self._answers, (OSError,))
 
-    def stop(self) -> None:
-        """SIGTERM to its master, which ends its own; then nothing of it is left."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(START_SECONDS)
-        shutil.rmtree(self.place)
-
-    def log(self) -> str:
-        """The end of its log, for a failure's message."""
-        path = self.place / "log"
-        return path.read_text(errors="replace")[-3_000:] if path.exists() else "no log"
+    def _answers(self) -> None:
+        for port in (self.port, self.users_port):
+            socket.create_connection((self.host, port), timeout=5).close()
 
     def submission(self) -> smtplib.SMTP:
         """A session of one of its users."""

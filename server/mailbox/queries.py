@@ -199,32 +199,38 @@ SELECT uid, content_id, flags, keywords, internaldate, savedate, modseq, size FR
 # Keywords are found in any case (RFC 9051 §2.3.2).
 # ($4 add, remove or replace; $5 flags; $6 keywords; $8 keywords in lower case that replacing leaves.) All rows of the
 # step come back as they stand then, and with them the folder's modseq.
+# Nothing is joined row by row: a plan that was made when the mailbox was small compares each with each (2 s a step).
 # It is right without a lock before it: rows change only in transactions that move the folder's modseq, so if that is
 # still what the snapshot saw once its row is locked, the snapshot is the present. If not, nothing is done: `lost`.
 _STORED = """
-SELECT w.uid, w.content_id, w.new AS flags, coalesce(c.keywords, w.keywords) AS keywords, w.internaldate, w.savedate,
-       coalesce(c.modseq, w.modseq) AS modseq, w.size
-  FROM wanted w LEFT JOIN changed c USING (uid)"""
-STORE_FLAGS = """
+SELECT j.uid, j.content_id, j.new AS flags, CASE WHEN j.differs THEN j.new_words ELSE j.keywords END AS keywords,
+       j.internaldate, j.savedate, CASE WHEN j.differs THEN c.highestmodseq ELSE j.modseq END AS modseq, j.size
+  FROM judged j LEFT JOIN counters c ON true"""
+_NEW_FLAGS = """
+       CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint ELSE $5::smallint END
+"""
+_NEW_WORDS = """
+       CASE WHEN $6::text[] = '{}' AND ($4 <> 'replace' OR m.keywords = '{}') THEN m.keywords
+            WHEN $4 = 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
+                                                     (SELECT lower(k) FROM unnest(m.keywords) AS k))
+            WHEN $4 = 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
+                                          (SELECT lower(w) FROM unnest($6::text[]) AS w))
+            ELSE $6::text[] || ARRAY(SELECT k FROM unnest(m.keywords) AS k
+                                      WHERE lower(k) = ANY($8::text[]) AND lower(k) NOT IN
+                                            (SELECT lower(w) FROM unnest($6::text[]) AS w)) END
+"""
+STORE_FLAGS = (
+    """
 WITH seen AS MATERIALIZED (
     SELECT highestmodseq FROM folder_state WHERE owner_id = $1 AND folder_id = $2
 ), wanted AS MATERIALIZED (
-    SELECT m.*,
-           CASE $4 WHEN 'add' THEN m.flags | $5::smallint WHEN 'remove' THEN m.flags & ~$5::smallint
-                   ELSE $5::smallint END AS new,
-           CASE WHEN $6::text[] = '{}' AND ($4 <> 'replace' OR m.keywords = '{}') THEN m.keywords
-                WHEN $4 = 'add' THEN m.keywords || ARRAY(SELECT w FROM unnest($6::text[]) AS w WHERE lower(w) NOT IN
-                                                         (SELECT lower(k) FROM unnest(m.keywords) AS k))
-                WHEN $4 = 'remove' THEN ARRAY(SELECT k FROM unnest(m.keywords) AS k WHERE lower(k) NOT IN
-                                              (SELECT lower(w) FROM unnest($6::text[]) AS w))
-                ELSE $6::text[] || ARRAY(SELECT k FROM unnest(m.keywords) AS k
-                                          WHERE lower(k) = ANY($8::text[]) AND lower(k) NOT IN
-                                                (SELECT lower(w) FROM unnest($6::text[]) AS w)) END AS new_words
+    SELECT m.*, NEW_FLAGS AS new, NEW_WORDS AS new_words
       FROM message m
      WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY($3::int[]) AND ($7::bigint IS NULL OR m.modseq <= $7)
+), judged AS MATERIALIZED (
+    SELECT *, flags <> new OR NOT (keywords @> new_words AND new_words @> keywords) AS differs FROM wanted
 ), differing AS MATERIALIZED (
-    SELECT uid, flags AS old, new, new_words FROM wanted
-     WHERE flags <> new OR NOT (keywords @> new_words AND new_words @> keywords)
+    SELECT uid, flags AS old, new FROM judged WHERE differs
 ), counters AS (
     UPDATE folder_state s
        SET highestmodseq = s.highestmodseq + 1,
@@ -237,16 +243,18 @@ WITH seen AS MATERIALIZED (
     INSERT INTO change (owner_id, folder_id, modseq, kind, uids)
     SELECT $1, $2, c.highestmodseq, 2, (SELECT range_agg(int4range(uid, uid + 1)) FROM differing) FROM counters c
 ), changed AS (
-    UPDATE message m SET flags = d.new, keywords = d.new_words, modseq = c.highestmodseq
-      FROM differing d, counters c
-     WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = d.uid
-    RETURNING m.uid, m.keywords, m.modseq
+    UPDATE message m SET flags = NEW_FLAGS, keywords = NEW_WORDS, modseq = c.highestmodseq
+      FROM counters c
+     WHERE m.owner_id = $1 AND m.folder_id = $2 AND m.uid = ANY(ARRAY(SELECT uid FROM differing))
 )
 SELECT coalesce(n.highestmodseq, s.highestmodseq) AS highest, n.highestmodseq IS NOT NULL AS moved,
        n.highestmodseq IS NULL AND EXISTS (SELECT FROM differing) AS lost, r.*
   FROM seen s LEFT JOIN counters n ON true CROSS JOIN LATERAL (
 COLUMNS) AS r
 """.replace("COLUMNS", _packed(_STORED))
+    .replace("NEW_FLAGS", _NEW_FLAGS.strip())
+    .replace("NEW_WORDS", _NEW_WORDS.strip())
+)
 # Which messages an EXPUNGE would take; steps of them are removed in transactions of their own.
 DELETED = """
 SELECT uid FROM message WHERE owner_id = $1 AND folder_id = $2 AND flags & 8 = 8
