@@ -161,7 +161,6 @@ MERGE_WORDS = (
     "ANALYZE directory.word",
 )
 RECORD_LOAD = "INSERT INTO directory.load (loaded_at, files, counts) VALUES ($1, $2, $3)"
-LAST_LOAD = "SELECT loaded_at, files, counts FROM directory.load ORDER BY load_id DESC LIMIT 1"
 
 # The three ways from a word of a question to words of the index: equal, begun, mistyped.
 EQUAL_WORDS = "SELECT word_id, field FROM directory.word WHERE word = $1 AND field = ANY($2)"

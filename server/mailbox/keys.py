@@ -37,7 +37,6 @@ OPENED_MAILBOXES = 4_096  # about 20 KB each
 FOLLOW_SECONDS: Final = 2.0
 
 SEALED_FORM = "hpke"
-MAILBOX_FORM = "mailbox"
 
 _TOKEN_KEY = 32
 

@@ -93,7 +93,6 @@ SELECT a.question::int, f.folder_id, f.name, f.uidvalidity, f.special_use, f.sub
 # Folder commands of one owner run one after the other, and no number is ever given twice.
 NEXT_FOLDER = "UPDATE owner SET last_folder = last_folder + 1 WHERE owner_id = $1 RETURNING last_folder"
 LOCK_OWNER = "SELECT 1 FROM owner WHERE owner_id = $1 FOR NO KEY UPDATE"
-COUNT_FOLDERS = "SELECT count(*) FROM folder WHERE owner_id = $1"
 RENAME = """
 WITH kept AS (DELETE FROM subscription WHERE owner_id = $1 AND name_token = $4 RETURNING true)
 UPDATE folder SET name = $3, name_token = $4, subscribed = subscribed OR EXISTS (SELECT FROM kept)

@@ -279,7 +279,6 @@ SELECT q.owner_id, q.outgoing_id, q.content_id, q.folder_id, q.internaldate, q.k
   FROM outgoing q JOIN owner o USING (owner_id) JOIN content c USING (owner_id, content_id)
  WHERE q.kind = 'local' AND q.not_before <= now() ORDER BY q.not_before LIMIT 1 FOR UPDATE OF q SKIP LOCKED
 """
-HAS_FOLDER = "SELECT 1 FROM folder_state WHERE owner_id = $1 AND folder_id = $2"
 DONE_LOCAL = "DELETE FROM outgoing WHERE owner_id = $1 AND outgoing_id = $2"
 POSTPONE_LOCAL = """
 UPDATE outgoing SET attempts = attempts + 1, not_before = now() + make_interval(secs => $3)

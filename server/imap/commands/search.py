@@ -12,15 +12,10 @@ from server.imap import contexts, results
 from server.imap.finding import Finder
 from server.imap.grammar.cursor import Cursor
 from server.imap.grammar.search import Returns, Search
-from server.imap.grammar.search import search as parse
 from server.imap.matching import Program
 from server.imap.responses import Declined, Done, Illegal
 from server.imap.session import Session
 from server.imap.view import Selected
-
-
-def parse_search(cursor: Cursor) -> Search:
-    return parse(cursor)
 
 
 async def search(session: Session, command: Search) -> Done:

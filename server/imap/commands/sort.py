@@ -10,23 +10,12 @@ from server.base.limits import IMAP_SORT_OCTETS, WORKER_BUFFER_BYTES
 from server.imap import contexts, results
 from server.imap.commands.search import saving
 from server.imap.finding import Finder
-from server.imap.grammar.cursor import Cursor
 from server.imap.grammar.sort import Sort, Thread
-from server.imap.grammar.sort import sort as read_sort
-from server.imap.grammar.sort import thread as read_thread
 from server.imap.matching import Program
 from server.imap.responses import Declined, Done
 from server.imap.session import Session
 from server.imap.sorting import Order
 from server.imap.threading import THREADERS, Threaded, render
-
-
-def parse_sort(cursor: Cursor) -> Sort:
-    return read_sort(cursor)
-
-
-def parse_thread(cursor: Cursor) -> Thread:
-    return read_thread(cursor)
 
 
 async def sort(session: Session, command: Sort) -> Done:

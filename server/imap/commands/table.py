@@ -27,6 +27,9 @@ from server.imap.commands import (
 )
 from server.imap.commands import any as anywhere
 from server.imap.grammar.notify import parse_notify
+from server.imap.grammar.search import search as parse_search
+from server.imap.grammar.sort import sort as parse_sort
+from server.imap.grammar.sort import thread as parse_thread
 
 _ROWS = (
     # RFC 9051 §6.1, any state
@@ -75,10 +78,10 @@ _ROWS = (
     Verb("CLOSE", SELECTED, bare, selected.close),
     Verb("UNSELECT", SELECTED, bare, selected.unselect),
     Verb("EXPUNGE", SELECTED, bare, selected.expunge),
-    Verb("SEARCH", SELECTED, search.parse_search, search.search, expunge=False),
+    Verb("SEARCH", SELECTED, parse_search, search.search, expunge=False),
     Verb("CANCELUPDATE", SELECTED, search.parse_cancel_update, search.cancel_update),
-    Verb("SORT", SELECTED, sort.parse_sort, sort.sort, expunge=False),
-    Verb("THREAD", SELECTED, sort.parse_thread, sort.thread, expunge=False),
+    Verb("SORT", SELECTED, parse_sort, sort.sort, expunge=False),
+    Verb("THREAD", SELECTED, parse_thread, sort.thread, expunge=False),
     Verb("FETCH", SELECTED, fetch.parse_fetch, fetch.fetch, expunge=False),
     Verb("STORE", SELECTED, selected.parse_store, selected.store, expunge=False),
     Verb("COPY", SELECTED, selected.parse_copy, selected.copy, changes=True),
@@ -86,9 +89,9 @@ _ROWS = (
     Verb("REPLACE", SELECTED, replace.parse_replace, replace.replace, big=True, changes=True),
     # UID forms name messages by uid, so that EXPUNGE confuses nobody (RFC 9051 §7.5.1)
     Verb("UID EXPUNGE", SELECTED, selected.parse_messages, selected.uid_expunge),
-    Verb("UID SEARCH", SELECTED, search.parse_search, search.uid_search),
-    Verb("UID SORT", SELECTED, sort.parse_sort, sort.uid_sort),
-    Verb("UID THREAD", SELECTED, sort.parse_thread, sort.uid_thread),
+    Verb("UID SEARCH", SELECTED, parse_search, search.uid_search),
+    Verb("UID SORT", SELECTED, parse_sort, sort.uid_sort),
+    Verb("UID THREAD", SELECTED, parse_thread, sort.uid_thread),
     Verb("UID FETCH", SELECTED, fetch.parse_fetch, fetch.uid_fetch),
     Verb("UID STORE", SELECTED, selected.parse_store, selected.uid_store),
     Verb("UID COPY", SELECTED, selected.parse_copy, selected.uid_copy, changes=True),
