@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.base.errors import ProtocolViolation, Reason, Refused, TryLater
 from server.base.limits import WEB_BODY_BYTES, WEB_REQUEST_SECONDS
 
-# No script at all, nothing from elsewhere, no frame around us; forms go only to us. Attachments bring their own policy.
+# Nothing inline, nothing from elsewhere, no frame around us; forms go only to us. Attachments bring their own policy.
 PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 _ALWAYS = {
     "Strict-Transport-Security": "max-age=31536000",
