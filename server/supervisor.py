@@ -2,7 +2,8 @@
 
 Invariants:
 - nothing it started outlives it, however it dies: PostgreSQL and workers asked the kernel to end with it;
-- a worker that was killed or had served is started again at once; one that ends before, at growing intervals;
+- a worker that was killed or had served is started again at once; one that ends before, at growing intervals; all
+  are forked by `nursery.py`, which has their code and nothing else;
 - run/ports.json is written once every worker has answered: who waits for it can use every port in it (after a
   kill -9 the old one lies there until the next start takes it away);
 - PostgreSQL is stopped last, and started again when it was killed; workers find it again by themselves.
@@ -15,8 +16,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,26 +25,22 @@ import asyncpg
 
 from server.app import LISTENERS, PORTS_VARIABLE, Sockets, bind
 from server.base import clock, health, log
-from server.base.limits import MIB
-from server.base.processes import ended
 from server.base.settings import Settings
 from server.db.confinement import EmbeddedError
 from server.db.embedded import EmbeddedPostgres, Holder
 from server.db.migrate import MigrationError, pending
 from server.db.pool import admin_dsn
+from server.nursery import Nursery, NurseryGoneError
+from server.nursery import Worker as Process
 from server.roles import CANNOT_START, DRAIN_SECONDS
 
 ROLES: Final = tuple(LISTENERS)
-FIRST_DELAY: Final = 0.05  # a killed worker is back within two seconds, most of which is the start of Python
+FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 30.0
 PROBE_SECONDS: Final = 0.05  # how often a starting worker is asked
 LIVENESS_SECONDS: Final = 5.0  # how often a serving one is
 MISSES: Final = 6  # a loop that did not turn for half a minute will not turn again
 STOP_SECONDS: Final = DRAIN_SECONDS + 5
-
-# glibc gives large blocks back to the kernel and takes them anew for each message, page fault by page fault: a body of
-# 1 MB is encrypted seven times faster when it keeps them (mallopt(3)).
-MALLOC: Final = {"MALLOC_TRIM_THRESHOLD_": str(64 * MIB), "MALLOC_MMAP_THRESHOLD_": str(32 * MIB)}
 
 
 class SupervisorError(Exception):
@@ -58,7 +53,7 @@ class Worker:
 
     role: str
     number: int
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     served: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -75,6 +70,7 @@ class Supervisor:
         self._run = settings.home / "run"
         self._workers = [Worker(role, number) for role in roles for number in range(self._count(role))]
         self._roles = roles
+        self._nursery = Nursery()
         self._postgres: EmbeddedPostgres | None = None
         self._reserved: list[Sockets] = []
         self._stopping = asyncio.Event()
@@ -93,6 +89,7 @@ class Supervisor:
         try:
             (self._run / "ports.json").unlink(missing_ok=True)
             ports = self._reserve()
+            self._nursery.open()  # imports while the database starts
             await self._start_database(tasks)
             await self._check_migrations()
             tasks += [asyncio.create_task(self._keep(worker, ports)) for worker in self._workers]
@@ -102,6 +99,7 @@ class Supervisor:
             self._stopping.set()
             (self._run / "ports.json").unlink(missing_ok=True)
             await self._stop_workers()
+            self._nursery.close()
             for task in (*tasks, waiting):
                 task.cancel()
             await asyncio.gather(*tasks, waiting, return_exceptions=True)
@@ -194,13 +192,16 @@ class Supervisor:
         """Start a worker, again and again."""
         delay = FIRST_DELAY
         while not self._stopping.is_set():
-            worker.process = self._spawn(worker, ports)
             ready = asyncio.Event()
-            probing = asyncio.create_task(self._probe(worker, worker.process, ready))
             try:
-                status = await ended(worker.process)
-            finally:
-                probing.cancel()
+                worker.process = await self._start(worker, ports)
+                probing = asyncio.create_task(self._probe(worker, worker.process, ready))
+                try:
+                    status = await worker.process.wait()
+                finally:
+                    probing.cancel()
+            except NurseryGoneError:
+                status = 1
             if self._stopping.is_set():
                 return
             if status == CANNOT_START and not worker.served.is_set():
@@ -211,22 +212,11 @@ class Supervisor:
             self._log.warning("worker_ended", worker=worker.name, status=status, again_in=delay)
             await asyncio.sleep(delay)
 
-    def _spawn(self, worker: Worker, ports: dict[str, int]) -> subprocess.Popen[bytes]:
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {PORTS_VARIABLE: json.dumps(ports), "PYTHONPATH": os.pathsep.join(paths)} | MALLOC
-        command = [sys.executable, "-m", "server.roles", worker.role, "--home", str(self._settings.home)]
-        command += ["--worker", str(worker.number), "--parent", str(os.getpid())]
+    async def _start(self, worker: Worker, ports: dict[str, int]) -> Process:
         descriptor = os.open(self._log_file(worker), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            # a session of its own: Ctrl-C is for the supervisor, which drains
-            return subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                env=environment,
-                start_new_session=True,
-            )
+            chosen = {PORTS_VARIABLE: json.dumps(ports)}
+            return await self._nursery.start(worker.role, worker.number, self._settings.home, descriptor, chosen)
         finally:
             os.close(descriptor)
 
@@ -235,7 +225,7 @@ class Supervisor:
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder / f"{worker.role}.log"
 
-    async def _probe(self, worker: Worker, process: subprocess.Popen[bytes], ready: asyncio.Event) -> None:
+    async def _probe(self, worker: Worker, process: Process, ready: asyncio.Event) -> None:
         """Ask until the worker is ready; from then on kill it when its loop turns no more."""
         misses = 0
         while True:
@@ -254,22 +244,22 @@ class Supervisor:
                     self._log.info("worker_ready", worker=worker.name, pid=process.pid)
             if misses >= MISSES:
                 self._log.error("worker_hangs", worker=worker.name, pid=process.pid)
-                process.kill()
+                process.send(signal.SIGKILL)
                 return
 
     async def _stop_workers(self) -> None:
         """Ask all to drain at once; kill who does not end in time."""
-        living = [w.process for w in self._workers if w.process is not None and w.process.poll() is None]
+        living = [w.process for w in self._workers if w.process is not None and w.process.status is None]
         for process in living:
-            process.send_signal(signal.SIGTERM)
+            process.send(signal.SIGTERM)
         deadline = clock.monotonic() + STOP_SECONDS
         for process in living:
             try:
-                await asyncio.wait_for(ended(process), max(0.0, deadline - clock.monotonic()))
+                await asyncio.wait_for(process.wait(), max(0.0, deadline - clock.monotonic()))
             except TimeoutError:
                 self._log.error("worker_killed", pid=process.pid)
-                process.kill()
-                process.wait()
+                process.send(signal.SIGKILL)
+                await process.wait()
 
 
 async def serve(settings: Settings, logger: Any, roles: Sequence[str] = ROLES) -> None:

@@ -133,6 +133,20 @@ def test_a_killed_worker_is_back_at_once_on_the_same_ports(serving: Serving) -> 
     assert delays == [supervisor.FIRST_DELAY] * 3
 
 
+def test_a_killed_nursery_takes_its_workers_along_and_all_are_back(serving: Serving) -> None:
+    first = serving.pid("server.roles ldap")
+    os.kill(serving.pid("server.nursery"), signal.SIGKILL)
+    until(partial(another, serving, first))
+    until(lambda: serving.ready("ldap-0") and serving.ready("jobs-0"))
+    assert not alive(first)
+
+
+def test_a_worker_has_no_way_to_another_process(serving: Serving) -> None:
+    descriptors = Path(f"/proc/{serving.pid('server.roles jobs')}/fd")
+    held = {os.readlink(one) for one in descriptors.iterdir()}
+    assert "anon_inode:[pidfd]" not in held
+
+
 def test_a_killed_postgresql_is_started_again_and_workers_find_it(serving: Serving) -> None:
     worker, first = serving.pid("server.roles jobs"), serving.pid(POSTMASTER)
     os.kill(first, signal.SIGKILL)
