@@ -20,6 +20,7 @@ from directory.synonyms import district_asked, written_out
 QUESTION_CHARACTERS = 200  # nobody types more; each word costs look-ups
 QUESTION_WORDS = 10
 RESULTS = 100  # at most: a longer list is a question to make narrower
+COMPLETIONS = 8  # what fits under a field
 BEGUN_FROM = 2  # letters; a single one begins too many words
 BEGUN_WORDS = 300  # of the words that a start stands for, the most used
 NEAR_CANDIDATES = 2_000  # words that share a key with a mistyped one, before their distance is counted
@@ -106,6 +107,12 @@ async def search_fields(
         *asked_words(place[:QUESTION_CHARACTERS], (TOWN, POSTCODE)),
     ]
     return await _ranked(connection, asked, _bounded(limit))
+
+
+async def complete(connection: Connection, text: str, limit: int = COMPLETIONS) -> list[Found]:
+    """What a field for recipients proposes while one types: listings that hold all words as begun, mailboxes first."""
+    found = await search(connection, text, RESULTS)
+    return sorted(found, key=lambda one: not one.mailboxes)[: _bounded(limit)]
 
 
 def _bounded(limit: int) -> int:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from directory.load import LoadRefused, load
-from directory.search import Found, search, search_fields
+from directory.search import Found, complete, search, search_fields
 from tests.conftest import Database
 from tests.directory_sample import write
 
@@ -133,6 +133,14 @@ async def test_fields_narrow_each_its_own(loaded: asyncpg.Connection) -> None:
     assert {(one.profession, one.town) for one in everyone} == {("Orthophoniste", "Rennes")}
     # A town is no name: nobody is called Lyon.
     assert "Lyon" not in {one.town.split(" ")[0] for one in await search_fields(loaded, name="grenoble")}
+
+
+async def test_completion_proposes_who_can_be_written_to_first(loaded: asyncpg.Connection) -> None:
+    assert names(await complete(loaded, "claire mar"))[0] == "Docteur Claire MARTIN"
+    proposed = await complete(loaded, "dr leg", 8)
+    assert 0 < len(proposed) <= 8
+    reachable = [bool(one.mailboxes) for one in proposed]
+    assert reachable == sorted(reachable, reverse=True)
 
 
 async def test_order_is_stable_and_limits_hold(loaded: asyncpg.Connection) -> None:
