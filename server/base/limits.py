@@ -109,6 +109,12 @@ LDAP_CONNECTIONS = 500  # anonymous and idle for the most part; past it a new on
 LDAP_IDLE_SECONDS = 60
 LDAP_HANDSHAKE_SECONDS = 10
 
+# Entries of the directory that one client is given, by whatever protocol: a thousand completions of ten an hour are a
+# hospital's whole department; the nation would take a week.
+HARVEST_ENTRIES = 5_000  # at once …
+HARVEST_PER_SECOND = 3.0  # … and from then on
+HARVEST_CLIENTS = 20_000  # remembered by one process: about 5 MB
+
 # Our authority's list and responder. A validator asks once in hours; one request a connection.
 PKI_CONNECTIONS = 200
 PKI_SECONDS = 10

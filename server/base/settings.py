@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 
 from server.base.limits import MB, MIB
+from server.base.setting_types import (
+    DOMAIN,
+    HostName,
+    HttpsOrFile,
+    Networks,
+    Oids,
+    Resolvers,
+    Url,
+    UrlsOrFiles,
+)
 
-# RFC 1035 §2.3.4: labels of up to 63 octets, 253 in all.
-DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 FILE_NAME = "caducee.toml"
 PREFIX = "CADUCEE_"
 HOME_VARIABLE = "CADUCEE_HOME"
@@ -41,23 +48,16 @@ class Edge(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535, description="STARTTLS (HTTPS for web); 0 picks a free port")
     tls_port: int = Field(default=0, ge=0, le=65535, description="implicit TLS; 0 picks a free port")
-    name: str = Field(default="", description="host name that others reach it by; the domain when empty")
+    name: HostName = Field(default="", description="host name that others reach it by; the domain when empty")
     workers: int = Field(default=1, ge=1, le=64)
     certificate: Path = Path("pki/server.pem")
     private_key: Path = Path("pki/server.key")
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_name(cls, value: str) -> str:
-        if value and not DOMAIN.fullmatch(value):
-            raise ValueError('a host name in lower case without a final dot, like "mail.msg.exemple.fr"')
-        return value
 
 
 class MailEdge(Edge):
     """A listening role that may stand behind a load balancer."""
 
-    proxies: list[str] = Field(
+    proxies: Networks = Field(
         default=[],
         description="addresses or networks of load balancers, which must begin with a PROXY protocol v2 header",
     )
@@ -65,16 +65,6 @@ class MailEdge(Edge):
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(one) for one in self.proxies)
-
-    @field_validator("proxies")
-    @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
-        for one in value:
-            try:
-                ipaddress.ip_network(one)
-            except ValueError:
-                raise ValueError('IP addresses or networks, like "10.0.0.5" or "10.0.0.0/28"') from None
-        return value
 
 
 class Accepting(MailEdge):
@@ -127,24 +117,13 @@ class Sender(Section):
         default=8443, ge=1, le=65535, description="HTTPS port where the other operators hold large messages"
     )
     source: str = Field(default="", description="local address to connect from; the system's choice when empty")
-    resolvers: list[str] = Field(default=[], description="DNS servers, host or host:port; the system's when empty")
+    resolvers: Resolvers = Field(default=[], description="DNS servers, host or host:port; the system's when empty")
     patience_hours: int = Field(default=48, ge=1, le=240, description="after so long a message is given back")
 
     @property
     def resolver_ports(self) -> tuple[int, ...]:
         """The ports of `resolvers` that are named."""
         return tuple(int(port) for _, found, port in (one.rpartition(":") for one in self.resolvers) if found)
-
-    @field_validator("resolvers")
-    @classmethod
-    def _are_resolvers(cls, value: list[str]) -> list[str]:
-        for one in value:
-            host, found, port = one.rpartition(":")
-            try:
-                ipaddress.ip_address(host if found and port.isdigit() and host.count(":") == 0 else one)
-            except ValueError:
-                raise ValueError('IP addresses, each with a port or without, like "127.0.0.1:5353"') from None
-        return value
 
 
 class Database(Section):
@@ -163,44 +142,23 @@ class Trust(Section):
     members: dict[str, list[str]] = Field(
         default={}, description="domain = [subject DNs] of operators that are trusted beside the white list"
     )
-    white_list: str = Field(default="", description="where the white list is: https://… or a file; none when empty")
+    white_list: HttpsOrFile = Field(default="", description="its place, https://… or a file; none when empty")
     signer_name: str = Field(default="", description="CN in the certificate of who signs the white list")
     signer_unit: str = Field(default="", description="OU in it: the national number of the structure")
     largest_loss_percent: int = Field(
         default=20, ge=0, le=100, description="a list that lost more of its domains waits for an operator's word"
     )
-    crls: list[str] = Field(
+    crls: UrlsOrFiles = Field(
         default=["pki/crl/root.crl"],
         description="revocation lists (http://…, https://… or a file) beside those that certificates name",
     )
-    signer_policies: list[str] = Field(
+    signer_policies: Oids = Field(
         default=[], description="OIDs of certificate policies: signers of messages need one of them; any when empty"
     )
     revocation: Literal["prefer", "require"] = Field(
         default="prefer",
         description="a certificate of which it cannot be known whether it is revoked: accepted with a doubt, or not",
     )
-
-    @field_validator("white_list")
-    @classmethod
-    def _is_https(cls, value: str) -> str:
-        if "://" in value and not value.startswith("https://"):
-            raise ValueError('"https://…", or the path of a file')
-        return value
-
-    @field_validator("crls")
-    @classmethod
-    def _are_urls(cls, value: list[str]) -> list[str]:
-        if any("://" in one and not one.startswith(("http://", "https://")) for one in value):
-            raise ValueError('each "http://…", "https://…" or the path of a file')
-        return value
-
-    @field_validator("signer_policies")
-    @classmethod
-    def _are_oids(cls, value: list[str]) -> list[str]:
-        if not all(re.fullmatch(r"[0-2](\.[0-9]{1,20}){1,30}", one) for one in value):
-            raise ValueError('each an object identifier, "1.2.250.1.213.1.1"')
-        return value
 
     def model_post_init(self, context: Any) -> None:
         if self.white_list and not (self.signer_name and self.signer_unit):
@@ -210,19 +168,12 @@ class Trust(Section):
 class Prescription(Section):
     """Signed prescriptions and what they print."""
 
-    url: str = Field(default="", description="what the QR code begins with; https://<web.name or domain> when empty")
+    url: Url = Field(default="", description="what the QR code begins with; https://<web.name or domain> when empty")
     days: int = Field(default=365, ge=1, le=3_650, description="how long the QR code leads to it")
-    timestamp_url: str = Field(default="", description="a time-stamp authority (RFC 3161), http://… or https://…")
+    timestamp_url: Url = Field(default="", description="a time-stamp authority (RFC 3161), http://… or https://…")
     timestamp_anchors: list[Path] = Field(
         default=[], description="PEM files of the roots of time-stamp authorities, beside trust.anchors"
     )
-
-    @field_validator("url", "timestamp_url")
-    @classmethod
-    def _is_a_url(cls, value: str) -> str:
-        if value and not value.startswith(("https://", "http://")):
-            raise ValueError('"https://…"')
-        return value.rstrip("/")
 
 
 class Fetcher(Section):
@@ -270,6 +221,12 @@ class Identity(Section):
     )
 
 
+class Directory(Section):
+    """Who may look people up."""
+
+    anonymous: bool = Field(default=False, description="by LDAP and FHIR without signing in")
+
+
 class Settings(BaseModel):
     """The whole configuration of one data directory (`home`)."""
 
@@ -295,6 +252,7 @@ class Settings(BaseModel):
     prescription: Prescription = Prescription()
     alarms: Alarms = Alarms()
     identity: Identity = Identity()
+    directory: Directory = Directory()
 
     @field_validator("domain", "patient_domain")
     @classmethod

@@ -13,7 +13,8 @@ from crypto.keyring import Keyring
 from crypto.pki import development
 from crypto.pki.profile import KeyKind
 from server.base import clock
-from server.base.settings import DOMAIN, FILE_NAME, Settings, load
+from server.base.setting_types import DOMAIN
+from server.base.settings import FILE_NAME, Settings, load
 from server.cli.common import Failure, run
 from server.cli.database import upgrade_database
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from lxml import etree
 
-from server.base.settings import DOMAIN
+from server.base.setting_types import DOMAIN
 from server.mail.addresses import ascii_domain
 from server.trust.members import DistinguishedName, DistinguishedNameError
 
