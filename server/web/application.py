@@ -16,6 +16,7 @@ from server.audit.trail import Audit
 from server.base.ids import trace_id
 from server.base.settings import Settings
 from server.db.pool import trouble
+from server.http.guard import Guard
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
 from server.record.prescriptions import Prescriptions
@@ -24,7 +25,6 @@ from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
 from server.trust.follow import Follower
-from server.web.guard import Guard
 from server.web.language import WORDS
 from server.web.pages import attachment, home, listing, message, prescription, public, record, reply, sessions
 from server.web.problems import Problem, document, is_ours, problem_of, problem_of_status, reason_of, wants_a_page

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server.base.limits import WEB_HEADER_SECONDS
-from server.web.protocol import BoundedProtocol
+from server.http.protocol import BoundedProtocol
 
 
 class Timer:
