@@ -12,14 +12,18 @@ import typer
 
 from directory.identifiers import is_finess, is_ins, is_rpps
 from server.base.errors import CaduceeError, Reason, Refused
-from server.cli import signing
+from server.cli import entrust, rights, signing, terms
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, progress, run, settings_of
+from server.cli.migrate.command import migrate
 from server.mail.addresses import normalise, valid
 from server.mailbox.create import AddressTaken, create
 from server.mailbox.model import Created, NewMailbox, OwnerKind
 
 app = typer.Typer(no_args_is_help=True, help="Make mailboxes and their app passwords.")
+for part in (terms, rights, entrust):
+    part.register(app)
+app.command()(migrate)
 
 CSV_HEADER = ["address", "type", "name", "rpps", "finess", "ins"]
 # Which identifiers a kind of mailbox may have (référentiel: PER and CAB by RPPS, ORG and APP by FINESS).

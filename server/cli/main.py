@@ -1,43 +1,63 @@
-"""`caducee …`: the one command of the product."""
+"""`caducee …`: the one command of the product.
+
+Only the file of the command that runs is imported: a command line that took a second to find its own words would take
+it from everybody, at each call.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Any, Final
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from crypto.errors import CryptoError
 from server.base.errors import CaduceeError
 from server.base.settings import HOME_VARIABLE, SettingsError
-from server.cli import (
-    database,
-    directory,
-    dns,
-    entrust,
-    identity,
-    indicators,
-    keys,
-    mailbox,
-    message,
-    operate,
-    pki,
-    prescription,
-    private_space,
-    queue,
-    rights,
-    terms,
-    trace,
-    trust,
-)
 from server.cli.common import Failure, HomeOption, err
-from server.cli.migrate.command import migrate
 from server.db.confinement import EmbeddedError
 from server.db.migrate import MigrationError
 
+# Where each command is, and each group of commands (`app` there), in the order of --help; all in server.cli.
+COMMANDS: Final = {
+    **dict.fromkeys(("init", "serve", "demo", "doctor", "check"), "operate"),
+    "dns": "dns",
+    "trace": "trace",
+    "indicators": "indicators",
+}
+GROUPS: Final = {
+    **{name: name for name in ("mailbox", "message", "identity", "queue", "prescription", "keys", "pki")},
+    "db": "database",
+    "directory": "directory",
+    "trust": "trust",
+}
+
+
+class _Commands(TyperGroup):
+    """Imports the file of a command when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*COMMANDS, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        if cmd_name in COMMANDS:
+            one.command(cmd_name)(getattr(import_module(f"server.cli.{COMMANDS[cmd_name]}"), cmd_name))
+            return get_command(one)
+        if cmd_name in GROUPS:
+            one.add_typer(import_module(f"server.cli.{GROUPS[cmd_name]}").app, name=cmd_name)
+            return get_group(one).commands[cmd_name]
+        return None
+
+
 app = typer.Typer(
     name="caducee",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,27 +71,6 @@ app = typer.Typer(
 def everywhere(home: HomeOption = None) -> None:
     if home is not None:
         os.environ[HOME_VARIABLE] = str(home)
-
-
-operate.register(app)
-app.command()(dns.dns)
-app.command()(trace.trace)
-app.command()(indicators.indicators)
-terms.register(mailbox.app)
-rights.register(mailbox.app)
-entrust.register(mailbox.app)
-mailbox.app.command()(migrate)
-app.add_typer(mailbox.app, name="mailbox")
-app.add_typer(message.app, name="message")
-app.add_typer(identity.app, name="identity")
-app.add_typer(queue.app, name="queue")
-app.add_typer(prescription.app, name="prescription")
-app.add_typer(keys.app, name="keys")
-app.add_typer(pki.app, name="pki")
-app.add_typer(database.app, name="db")
-app.add_typer(directory.app, name="directory")
-private_space.register(trust.app)
-app.add_typer(trust.app, name="trust")
 
 
 def main() -> None:

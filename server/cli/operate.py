@@ -18,12 +18,6 @@ from server.mailbox.check import check as check_store
 COLOUR = {Level.GOOD: "green", Level.WARNING: "yellow", Level.BAD: "bold red"}
 
 
-def register(app: typer.Typer) -> None:
-    """Put the commands of this file at the top level of the command line."""
-    for command in (init, serve, demo, doctor, check):
-        app.command()(command)
-
-
 def init(
     directory: Annotated[Path, typer.Argument(help="A new folder for all data and keys.")],
     domain: Annotated[

@@ -13,6 +13,7 @@ from rich.table import Table
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock, log
 from server.base.settings import Settings
+from server.cli import private_space
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, err, out, run, settings_of
 from server.db.pool import admin_dsn
@@ -24,6 +25,7 @@ from server.trust.space import TrustSpace
 from server.trust.state import Changed, Seen, State, changes, seen, state
 
 app = typer.Typer(no_args_is_help=True, help="The trust space: white list, revocation lists, and one of your own.")
+private_space.register(app)
 
 
 def _anchors(settings: Settings) -> TrustAnchors:

@@ -15,7 +15,9 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "operator.md").read_text(encoding=
 
 
 def commands(group: TyperGroup, path: str) -> Iterator[tuple[str, TyperCommand]]:
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, TyperGroup):
             yield from commands(command, f"{path} {name}")
         elif isinstance(command, TyperCommand):
