@@ -16,6 +16,7 @@ from typing import Final
 from server.app import Context, Running, Sockets
 from server.base import clock
 from server.db.pool import trouble
+from server.identity.holders import Missing
 from server.identity.hygiene import LOOK_SECONDS, Hygiene
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.beside import handed
@@ -104,6 +105,7 @@ def tasks(context: Context) -> list[Task]:
         Task("forget", 300.0, partial(trim, pool)),
         Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),
+        Task("missing_professionals", 3600.0, Missing(pool, edge).some),
     ]
 
 

@@ -44,6 +44,8 @@ _OF_MAILBOX = (
     "mailbox-created",
     "terms-changed",
     "mailbox-migrated",
+    "holder-bound",
+    "holder-unbound",
     "delegated",
     "delegation-revoked",
     "app-password-made",

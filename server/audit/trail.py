@@ -245,6 +245,14 @@ class Audit:
         detail = {"actor": actor, "server": server, "account": account}
         await self._write(connection, ACTS, "mailbox-migrated", owner_id, actor, detail)
 
+    async def holder_bound(self, connection: asyncpg.Connection, actor: str, owner_id: int) -> None:
+        """Somebody opens this mailbox from now on as the person that an identity provider names."""
+        await self._write(connection, ACTS, "holder-bound", owner_id, actor, {"actor": actor})
+
+    async def holder_unbound(self, connection: asyncpg.Connection, actor: str, owner_id: int) -> None:
+        """Nobody opens this mailbox any more by an identity provider, but who is bound anew."""
+        await self._write(connection, ACTS, "holder-unbound", owner_id, actor, {"actor": actor})
+
     async def delegated(
         self,
         connection: asyncpg.Connection,

@@ -134,6 +134,7 @@ WEB_INLINE_BYTES = 64 * MIB  # an attachment is decoded in memory: a message is 
 SESSION_IDLE_SECONDS = 2 * 3600  # référentiel SC.SSI/IE.58: locked after two hours without a request
 SESSION_LIFE_SECONDS = 12 * 3600  # a working day, whatever happens
 SESSION_TOUCH_SECONDS = 60  # "last seen" is written at most once a minute: reading pages must not write rows
+RECENT_SECONDS = 300  # so long after proving who one is, nobody else has sat down at the desk
 SESSIONS_PER_OWNER = 50  # the oldest ends when one more begins
 
 # Record.

@@ -130,11 +130,16 @@ def delegate(
     rights: Annotated[
         str, typer.Option(help="Of read, send and manage, with commas. Manage changes flags and folders, and reads.")
     ] = "read,send",
-    until: Annotated[str | None, typer.Option(help="Last day, like 2027-06-30 (UTC); else until revoked.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Last day, like 2027-06-30 (UTC); else until revoked, but for PER.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Share a mailbox of type ORG or CAB with a person, in place of what was shared with them before."""
+    """Share a mailbox of type ORG or CAB with a person, in place of what was shared with them before.
+
+    A person's own mailbox (PER) is lent, to a secretary for one, until a day a year away at most, when its holder asks.
+    """
     settings = settings_of(home)
     given, end = _rights(rights), _end(until)
 

@@ -1,15 +1,17 @@
-"""Who may act for a shared mailbox: a person, with some rights, until a day or until revoked.
+"""Who may act for a mailbox: a person, with some rights, until a day or until revoked.
 
-Invariants: only ORG and CAB mailboxes are shared, and only with people (PER); a row that was not written with the
-edge's secret gives nothing; each grant and revocation is in the trail of the shared mailbox.
+Invariants: ORG and CAB mailboxes are shared; a person's own (PER), for which the holder alone answers, is lent, to a
+secretary for one, until a day at most LONGEST_LOAN away; both only to people (PER). A row that was not written with the
+edge's secret gives nothing; each grant and revocation is in the trail of the mailbox.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -22,15 +24,25 @@ from server.identity.model import Rights
 
 SHARED = ("ORG", "CAB")
 PEOPLE = ("PER",)
+LONGEST_LOAN = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """One person's part in a shared mailbox; `until` None: until revoked."""
+    """One person's part in another's mailbox; `until` None: until revoked."""
 
     delegate_id: int
     rights: Rights
     until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One mailbox that a person may open beside their own, seen from the person."""
+
+    owner_id: int
+    delegate_id: int
+    rights: Rights
 
 
 async def grant(
@@ -43,10 +55,17 @@ async def grant(
 ) -> None:
     """Let `delegate` (number and address) act for the mailbox, in place of what was granted before.
 
-    Raises Refused(NOT_ALLOWED): the mailbox is not one to share, or the delegate is no person.
+    For a PER mailbox, the caller knows that its holder asks for it, or an operator in the holder's name.
+
+    Raises Refused(NOT_ALLOWED): the mailbox is not one to share, or not for so long, or the delegate is no person.
     """
-    if await connection.fetchval(queries.KIND, owner_id) not in SHARED:
-        raise Refused(Reason.NOT_ALLOWED, "Only mailboxes of type ORG and CAB are shared.")
+    kind = await connection.fetchval(queries.KIND, owner_id)
+    if kind not in (*SHARED, *PEOPLE):
+        raise Refused(Reason.NOT_ALLOWED, "Only mailboxes of type ORG, CAB and PER are shared.")
+    if kind in PEOPLE and (given.until is None or given.until > clock.now() + LONGEST_LOAN):
+        raise Refused(
+            Reason.NOT_ALLOWED, f"A person's own mailbox is shared until a day, at most {LONGEST_LOAN.days} days away."
+        )
     if await connection.fetchval(queries.KIND, delegate[0]) not in PEOPLE:
         raise Refused(
             Reason.NOT_ALLOWED, "A mailbox is shared with people: the delegate's mailbox must be of type PER."
@@ -79,6 +98,18 @@ async def of_mailbox(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: i
     """The mailbox's delegations, those that have run out too."""
     rows = await connection.fetch(queries.DELEGATIONS, owner_id)
     return [Delegation(row["delegate_id"], Rights(row["rights"]), row["until"]) for row in rows if rights_in(edge, row)]
+
+
+async def of_people(pool: asyncpg.Pool, edge: EdgeKeys, people: Sequence[int]) -> list[Part]:
+    """What these people (numbers of own mailboxes) may open now beside their own."""
+    rows = await pool.fetch(queries.SHARED_WITH, list(people), clock.now())
+    return [Part(row["owner_id"], row["delegate_id"], rights) for row in rows if (rights := rights_in(edge, row))]
+
+
+async def rights_now(pool: asyncpg.Pool, edge: EdgeKeys, owner_id: int, delegate_id: int) -> Rights:
+    """What the delegate may do with the mailbox now."""
+    row = await pool.fetchrow(queries.SHARED_ONE, owner_id, delegate_id, clock.now())
+    return Rights(0) if row is None else rights_in(edge, row)
 
 
 def rights_in(edge: EdgeKeys, row: asyncpg.Record) -> Rights:

@@ -1,4 +1,4 @@
-"""The statements of this room: app passwords, client certificates, delegations, failed sign-ins."""
+"""The statements of this room: app passwords, client certificates, holders, delegations, failed sign-ins."""
 
 from __future__ import annotations
 
@@ -72,6 +72,44 @@ SELECT kind, name, owner_id, until FROM kept WHERE told_at = $5
 """
 FORGET_TROUBLES = "DELETE FROM certificate_trouble WHERE found_at < $1"
 
+# Gives what is new.
+BIND = """
+INSERT INTO holder (token, owner_id, sealed, bound_at)
+SELECT token, owner_id, sealed, $4
+  FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) AS new (token, owner_id, sealed)
+ON CONFLICT (token, owner_id) DO NOTHING RETURNING owner_id
+"""
+UNBIND = "DELETE FROM holder WHERE owner_id = $1 AND token = ANY($2::bytea[])"
+# The person's own one first: it is by that one that others share theirs.
+HELD = """
+SELECT h.token, h.owner_id, h.sealed, h.missing_since
+  FROM holder h JOIN owner o ON o.owner_id = h.owner_id AND o.state = 'active'
+ WHERE h.token = $1 ORDER BY o.kind <> 'PER', h.owner_id
+"""
+HOLDERS_OF = "SELECT token, owner_id, sealed, missing_since FROM holder WHERE owner_id = $1 ORDER BY bound_at"
+MISSING = """
+SELECT h.token, h.owner_id, h.sealed, h.missing_since
+  FROM holder h JOIN owner o ON o.owner_id = h.owner_id AND o.state = 'active'
+ WHERE h.missing_since IS NOT NULL ORDER BY h.missing_since, h.owner_id
+"""
+COUNT_HOLDERS = "SELECT count(DISTINCT token) FROM holder"
+HAS_DIRECTORY = "SELECT EXISTS (SELECT FROM directory.professional)"
+# A round over all holders, in steps by token.
+HOLDERS_AFTER = """
+SELECT DISTINCT ON (token) token, owner_id, sealed FROM holder WHERE token > $1 ORDER BY token, owner_id LIMIT $2
+"""
+# Of these ($1 by token, $2 the national identifier) who was in the directory and is missing since $3, and who is back;
+# rows that stay as they are are not written.
+NOTE_MISSING = """
+UPDATE holder h SET listed = true, missing_since = CASE WHEN seen.here THEN NULL ELSE $3::timestamptz END
+  FROM (SELECT token, EXISTS (SELECT FROM directory.professional p WHERE p.national_id = one.identifier) AS here
+          FROM unnest($1::bytea[], $2::text[]) AS one (token, identifier)) AS seen
+ WHERE h.token = seen.token
+   AND CASE WHEN seen.here THEN NOT h.listed OR h.missing_since IS NOT NULL
+            ELSE h.listed AND h.missing_since IS NULL END
+"""
+
+IS_ACTIVE = "SELECT state = 'active' FROM owner WHERE owner_id = $1"
 KIND = "SELECT kind FROM owner WHERE owner_id = $1"
 # The mailbox that a token of the development provider names.
 OWNER_OF = """
@@ -88,6 +126,23 @@ SELECT o.owner_id, o.kind, d.delegate_id, d.rights, d.until, d.proof AS delegati
  WHERE a.token = $1 AND a.closed_at IS NULL
    AND (p.owner_id = o.owner_id OR d.delegate_id IS NOT NULL AND (d.until IS NULL OR d.until > $3))
  ORDER BY d.delegate_id NULLS FIRST
+"""
+# What these people ($1) may open at $2 beside their own.
+SHARED_WITH = """
+SELECT o.owner_id, o.kind, d.delegate_id, d.rights, d.until, d.proof AS delegation_proof
+  FROM delegation d
+  JOIN owner o ON o.owner_id = d.owner_id AND o.state = 'active'
+  JOIN owner p ON p.owner_id = d.delegate_id AND p.state = 'active'
+ WHERE d.delegate_id = ANY($1::bigint[]) AND (d.until IS NULL OR d.until > $2)
+ ORDER BY o.owner_id, d.delegate_id
+"""
+# One of them.
+SHARED_ONE = """
+SELECT d.owner_id, d.delegate_id, d.rights, d.until, d.proof AS delegation_proof
+  FROM delegation d
+  JOIN owner o ON o.owner_id = d.owner_id AND o.state = 'active'
+  JOIN owner p ON p.owner_id = d.delegate_id AND p.state = 'active'
+ WHERE d.owner_id = $1 AND d.delegate_id = $2 AND (d.until IS NULL OR d.until > $3)
 """
 GRANT = """
 INSERT INTO delegation (owner_id, delegate_id, rights, until, granted_at, proof) VALUES ($1, $2, $3, $4, $5, $6)

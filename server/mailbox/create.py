@@ -19,6 +19,7 @@ from crypto.sealing import KEY_BYTES, MailboxKey, seal, wrap
 from server.audit.sealed import make_reader
 from server.audit.trail import Audit
 from server.base.errors import Reason, Refused
+from server.identity import holders
 from server.mail.addresses import normalise, valid
 from server.mailbox import queries
 from server.mailbox.beside import signing_keys
@@ -72,6 +73,12 @@ async def create(
         proofs = [proof(edge, t, k.owner_id, p) for t, k, p in zip(tokens, owners, publics, strict=True)]
         await connection.execute(queries.ADD_ADDRESSES, tokens, [key.owner_id for key in owners], proofs)
         created = [Created(key.owner_id, address) for key, address in zip(owners, addresses, strict=True)]
+        people = [
+            (key.owner_id, holders.of_rpps(mailbox.rpps))
+            for key, mailbox in zip(owners, new, strict=True)
+            if mailbox.rpps and mailbox.kind in holders.PROFESSIONALS
+        ]
+        await holders.bind(connection, edge, people, actor)
         await Audit(edge).mailbox_created(connection, actor, [(c.owner_id, c.address) for c in created])
     return created
 

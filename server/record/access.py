@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from server.base.errors import Reason, Refused
+from server.identity.model import OWN, Rights
 from server.mailbox.model import OwnerKind
 
 
@@ -21,11 +22,18 @@ class Act(StrEnum):
     LIST_MESSAGES = "list-messages"
     READ_MESSAGE = "read-message"
     ANSWER_MESSAGE = "answer-message"
+    CHANGE_MESSAGE = "change-message"  # flags, folders, deleting
     LIST_DOCUMENTS = "list-documents"
     READ_DOCUMENT = "read-document"
 
 
-_ON_MAILBOX = frozenset({Act.LIST_MESSAGES, Act.READ_MESSAGE, Act.ANSWER_MESSAGE})
+# What a delegate needs for each act on a mailbox.
+_ON_MAILBOX = {
+    Act.LIST_MESSAGES: Rights.READ,
+    Act.READ_MESSAGE: Rights.READ,
+    Act.ANSWER_MESSAGE: Rights.READ | Rights.SEND,
+    Act.CHANGE_MESSAGE: Rights.MANAGE,
+}
 
 
 class Rule(StrEnum):
@@ -35,6 +43,7 @@ class Rule(StrEnum):
     OWN_RECORD = "own-record"
     NO_RECORD = "no-record"  # only a patient has a health record
     NOT_THEIRS = "not-theirs"
+    NOT_DELEGATED = "not-delegated"  # they act for the mailbox, and may not do this
     OWN_PRESCRIPTION = "own-prescription"  # theirs: it was prescribed to them, or by them
     PAPER = "paper"  # a professional who was shown the paper
     PAPER_AND_CODE = "paper-and-code"  # anybody who holds it, until it was dispensed
@@ -43,10 +52,11 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who acts, or to whom something belongs."""
+    """Somebody who acts, or to whom something belongs; `rights`: of who acts for them, all for the holder."""
 
     owner_id: int
     kind: OwnerKind
+    rights: Rights = OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +73,10 @@ class Decision:
 def decide(actor: Party, act: Act, owner: Party) -> Decision:
     """May `actor` do `act` with what `owner` has?"""
     if act in _ON_MAILBOX:
-        own = actor.owner_id == owner.owner_id
-        return Decision(own, Rule.OWN_MAILBOX if own else Rule.NOT_THEIRS)
+        if actor.owner_id != owner.owner_id:
+            return Decision(False, Rule.NOT_THEIRS)
+        may = _ON_MAILBOX[act] in actor.rights
+        return Decision(may, Rule.OWN_MAILBOX if may else Rule.NOT_DELEGATED)
     if owner.kind is not OwnerKind.PATIENT:
         return Decision(False, Rule.NO_RECORD)
     # L.1111-19 CSP: the holder reads the record directly.
@@ -79,6 +91,8 @@ def opens_prescription(
     """May `actor` see a prescription whose paper they hold? None: somebody who gave its code."""
     if actor is None:
         return Decision(dispensed_at is None, Rule.PAPER_AND_CODE if dispensed_at is None else Rule.DISPENSED)
+    if Rights.READ not in actor.rights:
+        return Decision(False, Rule.NOT_DELEGATED)
     if actor.kind is OwnerKind.PATIENT:
         own = actor.owner_id == patient_id
         return Decision(own, Rule.OWN_PRESCRIPTION if own else Rule.NOT_THEIRS)
@@ -87,5 +101,7 @@ def opens_prescription(
 
 def dispenses(actor: Party | None, owner_id: int) -> Decision:
     """May `actor` say that a prescription was dispensed, whose paper they hold?"""
+    if actor is not None and Rights.SEND not in actor.rights:
+        return Decision(False, Rule.NOT_DELEGATED)
     allowed = actor is not None and actor.kind is not OwnerKind.PATIENT and actor.owner_id != owner_id
     return Decision(allowed, Rule.PAPER if allowed else Rule.NOT_THEIRS)

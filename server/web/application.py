@@ -26,11 +26,22 @@ from server.transport.accept import Acceptor
 from server.transport.policy import Policy
 from server.trust.follow import Follower
 from server.web.language import WORDS
-from server.web.pages import attachment, home, listing, message, prescription, public, record, reply, sessions
+from server.web.pages import (
+    attachment,
+    home,
+    listing,
+    mailboxes,
+    message,
+    prescription,
+    public,
+    record,
+    reply,
+    sessions,
+)
 from server.web.problems import Problem, document, is_ours, problem_of, problem_of_status, reason_of, wants_a_page
 from server.web.renderer import Renderer, language_of
 from server.web.services import Services, services
-from server.web.visitor import NotSignedIn, forget_session
+from server.web.visitor import NotSignedIn, NotTheirs, forget_session
 
 STATIC = Path(__file__).with_name("static")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -68,12 +79,13 @@ def application(opened: Services) -> ASGIApp:
     # No generated documentation: it would bring scripts from elsewhere, and this is no public API.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
-    for page in (public, home, listing, message, attachment, reply, record, prescription, sessions):
+    for page in (public, home, mailboxes, listing, message, attachment, reply, record, prescription, sessions):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(RequestValidationError, _refused_by_framework)
     app.add_exception_handler(NotSignedIn, _not_signed_in)
+    app.add_exception_handler(NotTheirs, _not_theirs)
     app.add_middleware(Guard, hosts=host_names(opened.settings), failed=_failed)
     return app
 
@@ -120,6 +132,12 @@ async def _not_signed_in(request: Request, error: Exception) -> Response:
     if ended:
         forget_session(response)
     return response
+
+
+async def _not_theirs(request: Request, error: Exception) -> Response:
+    if not wants_a_page(request):
+        return answer(request, problem_of_status(404), "not-theirs", trace_id())
+    return RedirectResponse("/boites?fin=1", 303)
 
 
 def answer(request: Request, problem: Problem, reason: str, trace: str) -> Response:

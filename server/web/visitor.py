@@ -1,21 +1,28 @@
-"""Who visits: the session behind the cookie, and the checks that every form of a signed-in person passes."""
+"""Who visits: the session behind the cookie, and the checks that every form of a signed-in person passes.
+
+Who acts for another is asked for at each request: a delegation that has ended or was revoked opens nothing more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.base import clock
 from server.base.errors import ProtocolViolation, Reason, Refused
-from server.identity.model import Principal
+from server.base.limits import RECENT_SECONDS
+from server.identity import acting
+from server.identity.model import Delegate, Principal, Rights
 from server.identity.sessions.model import Opened, Session
 from server.mailbox.model import Identity, OwnerKind
 from server.mailbox.store import Mailbox
 from server.record.access import Act, Decision, Party, decide
-from server.web.services import services
+from server.web.services import Services, services
 
 # RFC 6265bis §4.1.3.2: a __Host- cookie is Secure, has Path=/ and no Domain, so no neighbour host can plant one.
 SESSION_COOKIE = "__Host-session"
@@ -26,23 +33,29 @@ _FORM_FIELDS = 20  # our largest form has four
 
 @dataclass(frozen=True)
 class Visitor:
-    """A signed-in person (or the shared mailbox they speak for)."""
+    """A signed-in person, and the mailbox that is open: theirs, or another's for which `delegate` acts."""
 
     session: Session
     token: str = field(repr=False)
     mailbox: Mailbox = field(repr=False)
     identity: Identity = field(repr=False)
     form_token: str = field(repr=False)
+    delegate: Delegate | None = None
 
     @property
     def principal(self) -> Principal:
         """The visitor in the words of policy and the trail."""
-        return Principal(self.mailbox.owner_id, self.identity.address, self.mailbox.kind, self.session.how.value)
+        how, delegate = self.session.how.value, self.delegate
+        return Principal(self.mailbox.owner_id, self.identity.address, self.mailbox.kind, how, delegate)
+
+    @property
+    def party(self) -> Party:
+        """The visitor in the words of access decisions."""
+        return Party(self.mailbox.owner_id, self.mailbox.kind, self.principal.rights)
 
     def may(self, act: Act) -> Decision:
         """The access decision on what the visitor has here: the mailbox and the record that the session opened."""
-        party = Party(self.mailbox.owner_id, self.mailbox.kind)
-        return decide(party, act, party)
+        return decide(self.party, act, self.party)
 
     @property
     def is_patient(self) -> bool:
@@ -57,22 +70,47 @@ class NotSignedIn(Exception):
         self.had_one = had_one
 
 
+class NotTheirs(Exception):
+    """The mailbox that was open is no longer the person's to open; their own one is open in its place."""
+
+
+def recently(visitor: Visitor) -> bool:
+    """Whether the person has proved just now who they are, as acts ask for that they must not do by mistake.
+
+    Else the page sends them to /connexion/encore?suite=<its own path>, from where they come back.
+    """
+    return clock.now() - visitor.session.proved_at <= timedelta(seconds=RECENT_SECONDS)
+
+
 async def signed_in(request: Request) -> Visitor:
-    """Dependency of each page that shows anything of anybody. Raises NotSignedIn."""
+    """Dependency of each page that shows anything of anybody. Raises NotSignedIn, NotTheirs."""
     room = services(request)
     token = request.cookies.get(SESSION_COOKIE, "")
     session = await room.sessions.find(token) if token else None
     if session is None:
         raise NotSignedIn(had_one=bool(token))
     try:
-        mailbox = await room.store.open(session.owner_id)
+        rights = await acting.rights_now(room.pool, room.edge, session)
+        mailbox = await room.store.open(session.owner_id) if rights else None
+        delegate = await _delegate(room, session, rights)
     except Refused:
-        # The mailbox was closed or suspended since: the session opens nothing any more.
+        mailbox = delegate = None  # closed or suspended since
+    if mailbox is None and session.owner_id == session.person_id:
         await room.sessions.end(token)
-        raise NotSignedIn(had_one=True) from None
-    visitor = Visitor(session, token, mailbox, await mailbox.identity(), room.sessions.form_token(token))
+        raise NotSignedIn(had_one=True)
+    if mailbox is None:
+        await room.sessions.switch(token, session, session.person_id, None)
+        raise NotTheirs
+    visitor = Visitor(session, token, mailbox, await mailbox.identity(), room.sessions.form_token(token), delegate)
     request.state.visitor = visitor
     return visitor
+
+
+async def _delegate(room: Services, session: Session, rights: Rights) -> Delegate | None:
+    if session.delegate_id is None or not rights:
+        return None
+    own = await (await room.store.open(session.delegate_id)).identity()
+    return Delegate(session.delegate_id, own.address, rights)
 
 
 async def form_of(request: Request, token: str) -> Mapping[str, str]:

@@ -151,7 +151,23 @@ async def test_only_shared_mailboxes_are_shared_and_only_with_people(shared: Wor
     for mailbox, to in ((DOCTOR, COLLEAGUE), (PATIENT, DOCTOR), (LAB, DOCTOR), (PHARMACY, LAB), (PHARMACY, PATIENT)):
         with pytest.raises(Refused):
             await grant(shared, Rights.READ, mailbox, to)
+    with pytest.raises(Refused):
+        await grant(shared, Rights.READ, DOCTOR, COLLEAGUE, timedelta(days=400))
+    with pytest.raises(Refused):
+        await grant(shared, Rights.READ, DOCTOR, PHARMACY, timedelta(days=1))
     assert await shared.admin.fetchval("SELECT count(*) FROM delegation") == 0
+
+
+async def test_a_secretary_acts_for_a_doctor_until_a_day(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = AppPassword(DOCTOR, COLLEAGUE, await password(shared, COLLEAGUE))
+    await grant(shared, Rights.READ | Rights.SEND, DOCTOR, COLLEAGUE, timedelta(days=1))
+    secretary = await accounts(shared).sign_in(given, HERE)
+    assert (secretary.address, secretary.actor) == (DOCTOR, COLLEAGUE)
+    assert await may_write(shared, secretary, DOCTOR)
+    later = clock.now() + timedelta(days=2)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert await refusal(accounts(shared), given) is Reason.BAD_CREDENTIALS
+    assert not await may_write(shared, secretary, DOCTOR)
 
 
 async def test_a_delegation_written_without_the_secret_gives_nothing(shared: World) -> None:

@@ -17,7 +17,7 @@ from server.base.limits import SESSION_IDLE_SECONDS, WEB_BODY_BYTES, WEB_HEADER_
 from server.base.settings import Identity
 from server.web.problems import PROBLEMS
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
-from tests.web_site import PDF, SUBJECT, Site, deliver, prescription, site
+from tests.web_site import PDF, SUBJECT, Site, deliver, prescription, sign_in, site, token_in
 
 MESSAGE = "/messages/1/1"
 
@@ -36,17 +36,6 @@ async def patient(web: Site, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]
         answer = await sign_in(browser, PATIENT)
         assert answer.headers["location"] == "/messages"
         yield browser
-
-
-def token_in(page: str) -> str:
-    found = re.search(r'name="jeton" value="([0-9a-f]{64})"', page)
-    assert found, page
-    return found[1]
-
-
-async def sign_in(browser: httpx.AsyncClient, address: str) -> httpx.Response:
-    front = await browser.get("/")
-    return await browser.post("/connexion", data={"jeton": token_in(front.text), "adresse": address})
 
 
 async def test_a_sign_in_and_an_answer_are_counted_by_type_of_mailbox(web: Site, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ async def original(folder_id: int, uid: int, visitor: Visitor = Depends(signed_i
     row, _ = await find(visitor, folder_id, uid)
     if row.size > WEB_INLINE_BYTES:
         raise Refused(Reason.TOO_LARGE, "The message is too large to be downloaded here.")
-    await visitor.mailbox.content_read(visitor.identity.address, [row.content_id], "web original")
+    await visitor.mailbox.content_read(visitor.principal.actor, [row.content_id], "web original")
     data = await visitor.mailbox.body(row.content_id)
     return file_answer(data, "message/rfc822", "message.eml", download=True)
 
@@ -62,7 +62,7 @@ async def attachment(
     part = next((part for part in attachments(summary) if part.path == path), None)
     if part is None:
         raise Refused(Reason.NO_SUCH_MESSAGE, "There is no such attachment.")
-    await visitor.mailbox.content_read(visitor.identity.address, [row.content_id], "web attachment")
+    await visitor.mailbox.content_read(visitor.principal.actor, [row.content_id], "web attachment")
     data = await part_bytes(visitor.mailbox, row.content_id, part)
     kind = PDF if looks_like_pdf(part) else part.content_type
     return file_answer(data, kind, name_of(part, words_of(request)), download=bool(telecharger))

@@ -16,7 +16,7 @@ from server.base import metrics
 from server.base.errors import ProtocolViolation, Reason, Refused
 from server.base.limits import ADDRESS
 from server.identity.sessions import queries
-from server.identity.sessions.model import SignIn
+from server.identity.sessions.model import Proof, SignIn
 from server.mail.addresses import normalise
 from server.mailbox.model import Identity, OwnerState, Route
 from server.mailbox.routes import routes
@@ -96,7 +96,7 @@ async def _welcome(request: Request, route: Route, how: SignIn, address: str) ->
     """Open the session of somebody whose identity `how` has just proved."""
     room = services(request)
     agent = request.headers.get("user-agent", "")
-    opened = await room.sessions.open(route.owner_id, how, agent, request.cookies.get(SESSION_COOKIE))
+    opened = await room.sessions.open(route.owner_id, Proof(how), agent, request.cookies.get(SESSION_COOKIE))
     network = request.client.host if request.client else ""
     async with connection(room.pool) as acquired:
         await room.audit.signed_in(acquired, address, route.owner_id, "web", how, network)

@@ -89,7 +89,7 @@ async def _list(request: Request, visitor: Visitor, folder_id: int, before: int 
     rows = [row for row in reversed(view.rows) if before is None or row.uid < before]
     shown, rest = rows[:WEB_PAGE_MESSAGES], rows[WEB_PAGE_MESSAGES:]
     if shown:
-        await mailbox.content_read(visitor.identity.address, [row.content_id for row in shown], "web list")
+        await mailbox.content_read(visitor.principal.actor, [row.content_id for row in shown], "web list")
     summaries = await mailbox.summaries([row.content_id for row in shown])
     sent = folders[folder_id].special_use in ("\\Sent", "\\Drafts")
     return services(request).renderer.page(

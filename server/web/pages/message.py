@@ -58,10 +58,10 @@ async def message(
     visitor.may(Act.READ_MESSAGE).require()
     row, summary = await find(visitor, folder_id, uid)
     mailbox = visitor.mailbox
-    await mailbox.content_read(visitor.identity.address, [row.content_id], "web message")
+    await mailbox.content_read(visitor.principal.actor, [row.content_id], "web message")
     shown = await text_of(mailbox, row.content_id, summary)
     signatures = await services(request).signatures.of_message(mailbox, row.content_id, summary)
-    if not row.flags & Flag.SEEN:
+    if not row.flags & Flag.SEEN and visitor.may(Act.CHANGE_MESSAGE).allowed:
         await mailbox.store(folder_id, [uid], "add", Flag.SEEN)
     words = words_of(request)
     sender = summary.from_[0] if summary.from_ else None
@@ -94,7 +94,8 @@ async def message(
             )
             for part in attachments(summary)
         ],
-        may_answer=sender is not None
+        may_answer=visitor.may(Act.ANSWER_MESSAGE).allowed
+        and sender is not None
         and sender.address != visitor.identity.address
         and not (visitor.is_patient and takes_no_answer(summary.header)),
     )

@@ -74,7 +74,7 @@ async def dispensed(request: Request, reference: str, visitor: Visitor = Depends
     """A professional says that it was dispensed."""
     await form_of(request, visitor.token)
     asking = _asking(visitor)
-    await services(request).prescriptions.dispense(reference, _party(visitor), asking.name)
+    await services(request).prescriptions.dispense(reference, visitor.party, asking.name)
     return RedirectResponse(f"/ordonnances/{reference}", 303)
 
 
@@ -130,9 +130,5 @@ async def _with_code(request: Request) -> tuple[Asking, Mapping[str, str]]:
     return Asking(None, network, fields.get("code", "").replace(" ", "")), fields
 
 
-def _party(visitor: Visitor) -> Party:
-    return Party(visitor.mailbox.owner_id, visitor.mailbox.kind)
-
-
 def _asking(visitor: Visitor) -> Asking:
-    return Asking(_party(visitor), visitor.identity.address)
+    return Asking(visitor.party, visitor.principal.actor)

@@ -45,7 +45,7 @@ async def documents(request: Request, visitor: Visitor = Depends(signed_in)) -> 
     found = await room.record.documents(visitor.mailbox)
     contents = list({document.content_id for document in found})
     if found:
-        await visitor.mailbox.content_read(visitor.identity.address, contents, "web record")
+        await visitor.mailbox.content_read(visitor.principal.actor, contents, "web record")
     words = words_of(request)
     kept = await room.signatures.kept(visitor.mailbox, contents)
     entries = [
@@ -62,7 +62,7 @@ async def document(
     visitor.may(Act.READ_DOCUMENT).require()
     room = services(request)
     found = await _find(room, visitor, document_id)
-    await visitor.mailbox.content_read(visitor.identity.address, [found.content_id], "web document")
+    await visitor.mailbox.content_read(visitor.principal.actor, [found.content_id], "web document")
     data = await room.record.content(visitor.mailbox, found)
     title = _title(found, words_of(request))
     return file_answer(data, found.detail.media_type, title, download=bool(telecharger))

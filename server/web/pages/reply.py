@@ -46,7 +46,7 @@ async def write(request: Request, folder_id: int, uid: int, visitor: Visitor = D
     visitor.may(Act.ANSWER_MESSAGE).require()
     row, summary = await find(visitor, folder_id, uid)
     await services(request).policy.recipient(visitor.principal, _answered(request, visitor, summary), asking=True)
-    await visitor.mailbox.content_read(visitor.identity.address, [row.content_id], "web reply")
+    await visitor.mailbox.content_read(visitor.principal.actor, [row.content_id], "web reply")
     return _form(request, visitor, folder_id, uid, summary, _new_sending())
 
 
@@ -70,7 +70,8 @@ async def send(request: Request, folder_id: int, uid: int, visitor: Visitor = De
         # What was written is never lost: the form comes back with it, and says why.
         error, status = say(problem_of(refusal).sentence), problem_of(refusal).status
         return _form(request, visitor, folder_id, uid, summary, sending, text=text, error=error, status=status)
-    await visitor.mailbox.store(folder_id, [uid], "add", Flag.ANSWERED)
+    if visitor.may(Act.CHANGE_MESSAGE).allowed:
+        await visitor.mailbox.store(folder_id, [uid], "add", Flag.ANSWERED)
     return RedirectResponse(f"/messages/{folder_id}/{uid}?envoyee=1", 303)
 
 
@@ -98,7 +99,7 @@ async def _deliver(request: Request, visitor: Visitor, summary: Summary, text: s
         recipients=recipients,
         source=Source(
             SourceKind.WEB,
-            principal.address,
+            principal.actor,
             principal=principal.owner_id,
             protocol="HTTPS",
             mailbox=principal.kind,

@@ -16,7 +16,7 @@ async def sessions(request: Request, visitor: Visitor = Depends(signed_in)) -> R
     """Where this person is signed in now."""
     room = services(request)
     return room.renderer.page(
-        request, "sessions.html", room="sessions", sessions=await room.sessions.of(visitor.mailbox.owner_id)
+        request, "sessions.html", room="sessions", sessions=await room.sessions.of(visitor.session.person_id)
     )
 
 
@@ -24,7 +24,7 @@ async def sessions(request: Request, visitor: Visitor = Depends(signed_in)) -> R
 async def end_others(request: Request, visitor: Visitor = Depends(signed_in)) -> Response:
     """End all sessions but this one."""
     await form_of(request, visitor.token)
-    await services(request).sessions.end_others(visitor.mailbox.owner_id, visitor.token)
+    await services(request).sessions.end_others(visitor.session.person_id, visitor.token)
     return RedirectResponse("/sessions", 303)
 
 
@@ -32,5 +32,5 @@ async def end_others(request: Request, visitor: Visitor = Depends(signed_in)) ->
 async def end_one(request: Request, session_id: str, visitor: Visitor = Depends(signed_in)) -> Response:
     """End one session."""
     await form_of(request, visitor.token)
-    await services(request).sessions.end_one(visitor.mailbox.owner_id, session_id)
+    await services(request).sessions.end_one(visitor.session.person_id, session_id)
     return RedirectResponse("/sessions", 303)
