@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crypto.queue_secret import QueueSecret
     from crypto.smime.anchors import TrustAnchors
     from server.identity.hygiene import Own
+    from server.identity.providers import Registered
 
 PORTS_VARIABLE: Final = "CADUCEE_PORTS"
 
@@ -36,13 +37,14 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "ldap": {"ldap": "port", "ldap_tls": "tls_port", "pki": "pki_port"},
     "sender": {},
     "fetcher": {},
+    "identity": {},
     "jobs": {},
 }
 
 
 @dataclass
 class Context:
-    """All that a role's code may use. Relay and submission have no keyring, ldap and fetcher not even edge keys."""
+    """All that a role's code may use. Relay, submission: no keyring; ldap, fetcher, identity: not even edge keys."""
 
     settings: Settings
     role: str
@@ -56,6 +58,8 @@ class Context:
     timestamp_anchors: TrustAnchors | None = None
     queue_secret: QueueSecret | None = None
     own: Own = ()
+    providers: Sequence[Registered] = ()
+    questions: socket.socket | None = None
 
     @property
     def listener(self) -> Edge:

@@ -35,7 +35,9 @@ from server.base.seal import Allowed, Sealed, code, seal
 from server.base.settings import Edge, Settings, SettingsError, find_home, load
 from server.db import pool, queries
 from server.db.confinement import EmbeddedError
+from server.identity import questions
 from server.identity.hygiene import Own, own_certificates
+from server.identity.providers import Registered, registered
 from server.trust import sources
 
 Serve = Callable[[Context, Sockets], Awaitable[Running]]
@@ -49,6 +51,7 @@ TABLE: Final[dict[str, str]] = {
     "ldap": "server.ldap.edge:serve",
     "sender": "server.sender.worker:serve",
     "fetcher": "server.fetcher.worker:serve",
+    "identity": "server.relying.worker:serve",
     "jobs": "server.jobs:serve",
 }
 READERS: Final = frozenset({"imap", "web", "jobs"})  # hold the keyring: they open mailboxes
@@ -76,6 +79,8 @@ class Prepared:
     timestamp_anchors: TrustAnchors | None
     queue_secret: QueueSecret | None
     own: Own
+    providers: Sequence[Registered]
+    questions: socket.socket | None
 
 
 def prepare(settings: Settings, role: str, worker: int) -> Prepared:
@@ -103,6 +108,8 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         timestamp_anchors=stampers,
         queue_secret=QueueSecret.take(keys) if role == "sender" else None,
         own=own_certificates(settings) if role == "jobs" else (),
+        providers=registered(settings) if role == "identity" else (),
+        questions=health.bind(settings.home / "run", questions.SOCKET) if role == "identity" else None,
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
     )
@@ -132,6 +139,8 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
     elif role == "fetcher":
         connect = (*sources.ports(settings), 53)
         read += sources.folders(settings)
+    elif role == "identity":
+        connect = (*{one.port for one in settings.identity.providers.values()}, 53)
     chooses = role == "sender" and bool(settings.sender.source)
     address = urlsplit(dsn)
     if not address.hostname:
@@ -188,6 +197,8 @@ async def _start(
         timestamp_anchors=prepared.timestamp_anchors,
         queue_secret=prepared.queue_secret,
         own=prepared.own,
+        providers=prepared.providers,
+        questions=prepared.questions,
     )
     indicators = Indicators(database) if prepared.edge is not None else None
     running = await prepared.serve(context, prepared.sockets)

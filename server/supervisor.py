@@ -76,6 +76,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     def _count(self, role: str) -> int:
+        if role == "identity" and not self._settings.identity.providers:
+            return 0  # there is nobody to ask
         return getattr(getattr(self._settings, role, None), "workers", 1)  # jobs and fetcher are one each
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     PEER_NOT_TRUSTED = "peer-not-trusted"
     CERTIFICATE_REVOKED = "certificate-revoked"
     REVOCATION_UNKNOWN = "revocation-unknown"
+    PROVIDER_AWAY = "provider-away"
     THROTTLED = "throttled"
     # who is written to
     UNKNOWN_RECIPIENT = "unknown-recipient"

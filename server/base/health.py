@@ -80,14 +80,14 @@ def bind(folder: Path, name: str) -> socket.socket:
     """A unix socket `folder`/`name`, replacing one that a killed process left; any length of path."""
     (folder / name).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    with _short(folder) as short:
+    with near(folder) as short:
         listener.bind(f"{short}/{name}")
     return listener
 
 
 async def ask(folder: Path, name: str, path: str) -> tuple[int, bytes]:
     """Status and body of `GET path`. Raises OSError or TimeoutError when nobody answers properly."""
-    with _short(folder) as short:
+    with near(folder) as short:
         reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(f"{short}/{name}"), CHECK_SECONDS)
     try:
         writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -109,7 +109,7 @@ async def _all(reader: asyncio.StreamReader) -> bytes:
     return bytes(answer)
 
 
-class _short:  # noqa: N801 -- a context manager that reads as a function
+class near:  # noqa: N801 -- a context manager that reads as a function
     """A path to a folder that fits a socket address (unix(7): 107 bytes) however deep the folder lies."""
 
     def __init__(self, folder: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
 # RFC 1035 §2.3.4: labels of up to 63 octets, 253 in all.
 DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")  # it stands in addresses of pages
 _OID = re.compile(r"[0-2](\.[0-9]{1,20}){1,30}")
 
 
@@ -62,6 +64,20 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _issuer(value: str) -> str:
+    # OpenID Connect Discovery 1.0 §3: https, and neither query nor fragment
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError('"https://…" without query')
+    return value
+
+
+def _provider_name(value: str) -> str:
+    if not _PROVIDER_NAME.fullmatch(value):
+        raise ValueError('the name of a provider is of small letters, digits and "-"')
+    return value
+
+
 HostName: TypeAlias = Annotated[str, AfterValidator(_host_name)]
 Networks: TypeAlias = Annotated[list[str], AfterValidator(_networks)]
 Resolvers: TypeAlias = Annotated[list[str], AfterValidator(_resolvers)]
@@ -69,3 +85,5 @@ HttpsOrFile: TypeAlias = Annotated[str, AfterValidator(_https_or_file)]
 UrlsOrFiles: TypeAlias = Annotated[list[str], AfterValidator(_urls_or_files)]
 Oids: TypeAlias = Annotated[list[str], AfterValidator(_oids)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+Issuer: TypeAlias = Annotated[str, AfterValidator(_issuer)]
+ProviderName: TypeAlias = Annotated[str, AfterValidator(_provider_name)]

@@ -10,6 +10,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -19,8 +20,10 @@ from server.base.setting_types import (
     DOMAIN,
     HostName,
     HttpsOrFile,
+    Issuer,
     Networks,
     Oids,
+    ProviderName,
     Resolvers,
     Url,
     UrlsOrFiles,
@@ -215,7 +218,35 @@ class Alarms(Section):
     strangers_factor: int = Field(default=5, ge=2)
 
 
+class IdentityProvider(Section):
+    """An OpenID provider that proves who people are."""
+
+    kind: Literal["professional", "patient"] = "professional"
+    label: str = Field(description="what the button of the sign-in page says: the name that people know")
+    issuer: Issuer = Field(description="https://…, exactly as the provider writes it into its tokens")
+    discovery: str = Field(
+        default=".well-known/openid-configuration", description="where under the issuer its configuration is"
+    )
+    client_id: str = Field(description="the name that the provider gave us")
+    scope: str = "openid"
+    acr: str = Field(default="eidas1", pattern="^eidas[123]$", description="how sure it must be at least")
+    software: list[str] = Field(
+        default=[], description="client_id (azp) of practice software whose access tokens open mailboxes by mail"
+    )
+    roots: Path | None = Field(
+        default=None, description="PEM of the roots of its TLS certificate; the system's when not set"
+    )
+
+    @property
+    def port(self) -> int:
+        """The port of the issuer; its endpoints are on the same one."""
+        return urlsplit(self.issuer).port or 443
+
+
 class Identity(Section):
+    providers: dict[ProviderName, IdentityProvider] = Field(
+        default={}, description="[identity.providers.<name>]; the secret is in keys/identity/<name>"
+    )
     development_sign_in: bool = Field(
         default=False, description="a sign-in without proof, for trying out; refused in production"
     )
@@ -299,6 +330,10 @@ class Settings(BaseModel):
     @property
     def keys_directory(self) -> Path:
         return self.path(self.keys.directory)
+
+    def provider_secret(self, name: str) -> Path:
+        """The file with our secret at an identity provider."""
+        return self.keys_directory / "identity" / name
 
     @property
     def ring_directory(self) -> Path:
@@ -393,14 +428,15 @@ def _explain(file: Path, text: str, origin: dict[str, str], detail: ErrorDetails
 
 def _line_of(text: str, path: list[str]) -> int:
     """The line of a setting in the TOML text (the section's line when the name itself is not there, else 1)."""
-    section, best = "", 1
+    section: list[str] = []
+    best = 1
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            section = stripped.strip("[] ")
-            if path[:1] == [section]:
+            section = stripped.strip("[] ").split(".")
+            if path[: len(section)] == section:
                 best = number
-        key = stripped.partition("=")[0].strip().strip('"')
-        if ([section, key] if section else [key]) == path[: 2 if section else 1]:
+        here = [*section, stripped.partition("=")[0].strip().strip('"')]
+        if path[: len(here)] == here:
             return number
     return best

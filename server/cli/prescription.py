@@ -25,11 +25,12 @@ from crypto.smime.anchors import TrustAnchors
 from crypto.smime.verdict import Status
 from server.audit.trail import Audit
 from server.base import clock, log
+from server.base.https import NotFetched
 from server.base.limits import PRESCRIPTION_BYTES
 from server.base.settings import Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
-from server.fetcher.http import NotFetched, fetch
+from server.fetcher.http import fetch
 from server.mail.addresses import normalise
 from server.record.prescriptions import Prescriptions, to_print
 from server.trust import queries as trust_queries

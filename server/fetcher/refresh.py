@@ -28,10 +28,11 @@ from crypto.pki.path import UNREADABLE
 from crypto.pki.standing import Status, Unusable
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock
+from server.base.https import NotFetched
 from server.base.metrics import FETCHES
 from server.base.settings import Settings
 from server.base.tls import client_context
-from server.fetcher.http import Fetched, NotFetched, fetch
+from server.fetcher.http import Fetched, fetch
 from server.trust import queries
 from server.trust.follow import Follower
 from server.trust.keeping import Change, Keeper, Rejected, keep_crl, keep_ocsp

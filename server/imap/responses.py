@@ -20,6 +20,7 @@ CODES: dict[Reason, bytes] = {
     _R.PEER_NOT_TRUSTED: b"NOPERM",
     _R.CERTIFICATE_REVOKED: b"NOPERM",
     _R.REVOCATION_UNKNOWN: b"UNAVAILABLE",
+    _R.PROVIDER_AWAY: b"UNAVAILABLE",
     _R.THROTTLED: b"UNAVAILABLE",
     _R.UNKNOWN_RECIPIENT: b"AUTHENTICATIONFAILED",  # an account without a mailbox answers as a wrong password does
     _R.RECIPIENT_CLOSED: b"AUTHENTICATIONFAILED",

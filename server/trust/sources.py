@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from server.base import https
 from server.base.settings import Edge, Settings, SettingsError, Trust
 from server.trust.members import Attribute, DistinguishedName
-
-WEB_PORTS = {"http": 80, "https": 443}
 
 
 def is_url(source: str) -> bool:
@@ -36,7 +35,7 @@ def ports(settings: Settings) -> tuple[int, ...]:
     """Ports that a fetch may connect to: those of the configured URLs, and the web's own, since certificates name lists
     that are published there."""
     urls = [urlsplit(source) for source in (settings.trust.white_list, *settings.trust.crls) if is_url(source)]
-    return tuple(sorted({*WEB_PORTS.values(), *(url.port or WEB_PORTS[url.scheme] for url in urls)}))
+    return tuple(sorted({*https.PORTS.values(), *(url.port or https.PORTS[url.scheme] for url in urls)}))
 
 
 def folders(settings: Settings) -> tuple[Path, ...]:

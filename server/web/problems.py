@@ -45,6 +45,11 @@ PROBLEMS: dict[Reason, Problem] = {
     Reason.PEER_NOT_TRUSTED: _FORBIDDEN,
     Reason.CERTIFICATE_REVOKED: _FORBIDDEN,
     Reason.REVOCATION_UNKNOWN: _AWAY,
+    Reason.PROVIDER_AWAY: Problem(
+        503,
+        "Le fournisseur d’identité ne répond pas. Réessayez dans quelques instants : ce qui est déjà ouvert le reste.",
+        "transient",
+    ),
     Reason.THROTTLED: Problem(429, "Trop de tentatives. Réessayez plus tard.", "throttled"),
     Reason.UNKNOWN_RECIPIENT: Problem(
         422, "Cette adresse n’existe pas ou plus : demandez-en une autre à votre correspondant.", "business-rule"

@@ -26,9 +26,10 @@ from crypto.smime.sign import sign
 from crypto.smime.signed_data import Kind, SignedData
 from crypto.smime.verify import verify
 from server.base import clock
+from server.base.https import NotFetched
 from server.base.settings import Fetcher, Settings, Trust
 from server.base.tls import client_context
-from server.fetcher.http import NotFetched, fetch
+from server.fetcher.http import fetch
 from server.fetcher.refresh import Outcome, Refresher
 from server.trust.follow import Follower
 from tests.revocation_lists import crl, ocsp_answer

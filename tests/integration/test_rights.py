@@ -177,7 +177,11 @@ print(json.dumps(found))
 @pytest.mark.skipif(landlock.abi() == 0, reason="needs a kernel with Landlock")
 @pytest.mark.parametrize(
     ("role", "lacking"),
-    [("relay", ["keyring", "queue_secret"]), ("fetcher", ["edge", "keyring", "queue_secret"])],
+    [
+        ("relay", ["keyring", "questions", "queue_secret"]),
+        ("fetcher", ["edge", "keyring", "questions", "queue_secret"]),
+        ("identity", ["edge", "keyring", "queue_secret"]),
+    ],
 )
 async def test_the_roles_own_process_cannot_reach_what_opens_a_message(
     home: Path, role: str, lacking: list[str]

@@ -80,4 +80,5 @@ async def test_each_role_holds_the_keys_of_its_kind_and_no_more(home: Path) -> N
         "sender": ("edge", "queue_secret"),
         "ldap": (),
         "fetcher": (),
+        "identity": (),
     }

@@ -1,0 +1,1 @@
+"""The role `identity`: the only one that talks to identity providers; edges ask it (server/identity/questions.py)."""
