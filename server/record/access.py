@@ -23,6 +23,7 @@ class Act(StrEnum):
     READ_MESSAGE = "read-message"
     ANSWER_MESSAGE = "answer-message"
     CHANGE_MESSAGE = "change-message"  # flags, folders, deleting
+    WRITE_MESSAGE = "write-message"
     LIST_DOCUMENTS = "list-documents"
     READ_DOCUMENT = "read-document"
 
@@ -32,6 +33,7 @@ _ON_MAILBOX = {
     Act.LIST_MESSAGES: Rights.READ,
     Act.READ_MESSAGE: Rights.READ,
     Act.ANSWER_MESSAGE: Rights.READ | Rights.SEND,
+    Act.WRITE_MESSAGE: Rights.SEND,
     Act.CHANGE_MESSAGE: Rights.MANAGE,
 }
 
@@ -48,6 +50,8 @@ class Rule(StrEnum):
     PAPER = "paper"  # a professional who was shown the paper
     PAPER_AND_CODE = "paper-and-code"  # anybody who holds it, until it was dispensed
     DISPENSED = "dispensed"
+    PROFESSIONAL = "professional"
+    PATIENT = "patient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,12 @@ def decide(actor: Party, act: Act, owner: Party) -> Decision:
     if actor.owner_id == owner.owner_id:
         return Decision(True, Rule.OWN_RECORD)
     return Decision(False, Rule.NOT_THEIRS)
+
+
+def searches_directory(actor: Party) -> Decision:
+    """May `actor` look for people to write to? A patient answers who wrote, and is told of nobody else here."""
+    professional = actor.kind is not OwnerKind.PATIENT
+    return Decision(professional, Rule.PROFESSIONAL if professional else Rule.PATIENT)
 
 
 def opens_prescription(

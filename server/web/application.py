@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Scope
 
 from server.app import Context
 from server.audit.trail import Audit
+from server.base.harvest import Harvest
 from server.base.ids import trace_id
 from server.base.settings import Settings
 from server.db.pool import trouble
@@ -28,6 +29,7 @@ from server.trust.follow import Follower
 from server.web.language import WORDS
 from server.web.pages import (
     attachment,
+    directory,
     home,
     listing,
     mailboxes,
@@ -37,6 +39,7 @@ from server.web.pages import (
     record,
     reply,
     sessions,
+    write,
 )
 from server.web.problems import Problem, document, is_ours, problem_of, problem_of_status, reason_of, wants_a_page
 from server.web.renderer import Renderer, language_of
@@ -70,6 +73,7 @@ async def open_services(context: Context) -> Services:
         prescriptions=Prescriptions(context.pool, context.edge, audit),
         acceptor=acceptor,
         renderer=Renderer(context.settings),
+        harvest=Harvest(),
         log=context.log,
     )
 
@@ -79,7 +83,10 @@ def application(opened: Services) -> ASGIApp:
     # No generated documentation: it would bring scripts from elsewhere, and this is no public API.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
-    for page in (public, home, mailboxes, listing, message, attachment, reply, record, prescription, sessions):
+    for page in (
+        *(public, home, mailboxes, listing, message, attachment, reply, write, directory),
+        *(record, prescription, sessions),
+    ):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))
     app.add_exception_handler(HTTPException, _refused_by_framework)

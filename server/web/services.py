@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from crypto.edge import EdgeKeys
 from server.audit.trail import Audit
+from server.base.harvest import Harvest
 from server.base.settings import Settings
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
@@ -39,6 +40,7 @@ class Services:
     prescriptions: Prescriptions
     acceptor: Acceptor
     renderer: Renderer
+    harvest: Harvest
     log: Any
 
 

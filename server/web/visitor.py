@@ -5,17 +5,17 @@ Who acts for another is asked for at each request: a delegation that has ended o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.base import clock
 from server.base.errors import ProtocolViolation, Reason, Refused
-from server.base.limits import RECENT_SECONDS
+from server.base.limits import RECENT_SECONDS, WEB_RECIPIENTS
 from server.identity import acting
 from server.identity.model import Delegate, Principal, Rights
 from server.identity.sessions.model import Opened, Session
@@ -28,7 +28,7 @@ from server.web.services import Services, services
 SESSION_COOKIE = "__Host-session"
 FORM_COOKIE = "__Host-formulaire"
 FORM_FIELD = "jeton"
-_FORM_FIELDS = 20  # our largest form has four
+_FORM_FIELDS = WEB_RECIPIENTS + 20  # our largest form has six beside its recipients
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ async def _delegate(room: Services, session: Session, rights: Rights) -> Delegat
     return Delegate(session.delegate_id, own.address, rights)
 
 
-async def form_of(request: Request, token: str) -> Mapping[str, str]:
-    """The fields of a posted form of ours; `token` is the cookie value that the form was made for.
+async def form_of(request: Request, token: str) -> ImmutableMultiDict[str, str]:
+    """The fields of a posted form of ours (several may have one name); `token` is the cookie value it was made for.
 
     Raises Refused(NOT_ALLOWED) when another site's page sent it, ProtocolViolation when it is no form.
     """
@@ -122,7 +122,7 @@ async def form_of(request: Request, token: str) -> Mapping[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise ProtocolViolation(Reason.MALFORMED, "This is no form.")
     async with request.form(max_files=0, max_fields=_FORM_FIELDS) as form:
-        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        fields = ImmutableMultiDict([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
     if not token or not services(request).sessions.form_token_is_right(token, fields.get(FORM_FIELD, "")):
         raise Refused(Reason.NOT_ALLOWED, "This form is not of this session.")
     return fields

@@ -59,9 +59,11 @@ class Line:
 
 
 @router.get("/messages")
-async def inbox(request: Request, avant: int | None = None, visitor: Visitor = Depends(signed_in)) -> Response:
-    """The inbox."""
-    return await _list(request, visitor, INBOX_ID, avant)
+async def inbox(
+    request: Request, avant: int | None = None, envoye: str = "", visitor: Visitor = Depends(signed_in)
+) -> Response:
+    """The inbox; `envoye`: a message has just left."""
+    return await _list(request, visitor, INBOX_ID, avant, sent=bool(envoye))
 
 
 @router.get("/messages/{folder_id}")
@@ -72,7 +74,9 @@ async def folder(
     return await _list(request, visitor, folder_id, avant)
 
 
-async def _list(request: Request, visitor: Visitor, folder_id: int, before: int | None) -> Response:
+async def _list(
+    request: Request, visitor: Visitor, folder_id: int, before: int | None, *, sent: bool = False
+) -> Response:
     visitor.may(Act.LIST_MESSAGES).require()
     mailbox = visitor.mailbox
     folders = {folder.folder_id: folder for folder in await mailbox.folders()}
@@ -91,14 +95,15 @@ async def _list(request: Request, visitor: Visitor, folder_id: int, before: int 
     if shown:
         await mailbox.content_read(visitor.principal.actor, [row.content_id for row in shown], "web list")
     summaries = await mailbox.summaries([row.content_id for row in shown])
-    sent = folders[folder_id].special_use in ("\\Sent", "\\Drafts")
+    outgoing = folders[folder_id].special_use in ("\\Sent", "\\Drafts")
     return services(request).renderer.page(
         request,
         "boite.html",
         room="messages",
+        sent=sent,
         folder=tabs[folder_id],
         folders=list(tabs.values()),
-        messages=[_line(row, summaries.get(row.content_id), sent, words) for row in shown],
+        messages=[_line(row, summaries.get(row.content_id), outgoing, words) for row in shown],
         newer=before is not None,
         older=shown[-1].uid if rest else None,
     )
@@ -116,7 +121,7 @@ def _place(folder: Folder) -> tuple[int, str]:
     return (uses.index(folder.special_use) if folder.special_use in uses else len(uses), folder.name)
 
 
-def _line(row: Row, summary: Summary | None, sent: bool, words: Words) -> Line:
+def _line(row: Row, summary: Summary | None, outgoing: bool, words: Words) -> Line:
     seen, answered = bool(row.flags & Flag.SEEN), bool(row.flags & Flag.ANSWERED)
     if summary is None:  # damaged: shown as such, and it never hides the others
         subject = words.say("Ce message est endommagé et ne peut pas être lu.")
@@ -124,7 +129,7 @@ def _line(row: Row, summary: Summary | None, sent: bool, words: Words) -> Line:
         return Line(
             row.uid, seen, answered, nobody, row.internaldate, subject, "", False, False, say_verdict({}, words)
         )
-    people = summary.to if sent else summary.from_
+    people = summary.to if outgoing else summary.from_
     names = ", ".join(clean_line(person.name or person.address) for person in people[:3])
     return Line(
         row.uid,
