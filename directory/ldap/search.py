@@ -1,0 +1,210 @@
+"""Searches of the tree: which entries there are below a name that fit a filter, found by index and then looked at.
+
+Invariants:
+- Nothing is ever scanned: a filter that no index narrows is refused (`TooBroad`), with what would make it narrow.
+- An answer is whole or says that it is not (`Found.complete`).
+- A mailbox that is unlisted is in no entry and can be found by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from directory import queries as directory_queries
+from directory.folding import distance, mistakes, near
+from directory.ldap import names, plan, queries
+from directory.ldap.entries import SUBSCHEMA, Entry, Key, Tree, keys_of
+from directory.ldap.filters import Filter, fits
+from directory.ldap.plan import Address, Both, Condition, Either, Mailbox, Numbers, Word
+from directory.queries import Connection
+
+CANDIDATES = 2_000  # rows that are looked at for one question; who needs more asks too broadly
+TERMS = 50  # words and addresses in one filter: each is looked up
+WORDS_EACH = 300  # words of the index that one begun word stands for
+ADDRESSES_EACH = 500  # mailboxes that one piece of an address stands for
+NEAR_CANDIDATES = 2_000
+NEAR_WORDS = 50
+
+
+class Scope(IntEnum):
+    """RFC 4511 §4.5.1.2."""
+
+    BASE = 0
+    ONE = 1
+    SUB = 2
+
+
+class TooBroad(Exception):
+    """No index narrows the filter; the text says what would."""
+
+
+class NoSuchEntry(Exception):
+    """There is nothing of this name; `nearest` is what there is above it."""
+
+    def __init__(self, nearest: str) -> None:
+        super().__init__()
+        self.nearest = nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Entries that fit, and keys of rows that may; `complete` False: there are more than were looked for."""
+
+    entries: tuple[Entry, ...] = ()
+    keys: tuple[Key, ...] = ()
+    complete: bool = True
+
+
+class Search:
+    """Questions to one domain's tree."""
+
+    def __init__(self, domain: str) -> None:
+        self.tree = Tree(domain)
+        self._suffix = names.parse(self.tree.suffix)
+        self._fixed = {names.parse(entry.name): entry for entry in (*self.tree.fixed, self.tree.subschema)}
+        self._people, self._structures = names.parse(self.tree.people), names.parse(self.tree.structures)
+
+    async def find(self, connection: Connection, base: str, scope: Scope, asked: Filter) -> Found:
+        """What may fit. An empty base with a scope that goes below it means the whole tree.
+
+        Raises names.InvalidName, NoSuchEntry, TooBroad.
+        """
+        name = names.parse(base) or self._suffix
+        if name not in self._fixed:
+            key = await self._key(connection, base)
+            return Found(keys=() if scope == Scope.ONE else (key,))
+        fixed, people, structures = self._below(name, scope)
+        entries = tuple(entry for entry in fixed if fits(entry, asked))
+        keys: list[Key] = []
+        complete = True
+        for person in (True, False):
+            if people if person else structures:
+                room = CANDIDATES - len(keys)
+                more, whole = await self._keys(connection, asked, person, room)
+                keys += more
+                complete = complete and whole
+        return Found(entries, tuple(keys), complete)
+
+    async def entries(
+        self, connection: Connection, keys: Sequence[Key], now: datetime, *, certificates: bool
+    ) -> list[Entry]:
+        """The entries of these keys, without those that are gone."""
+        rows = await connection.fetch(queries.ENTRIES, *(list(column) for column in zip(*keys, strict=True)))
+        of_address: dict[str, list[bytes]] = {}
+        if certificates:
+            addresses = [address for row in rows for address in row["mailboxes"] or ()]
+            for one in await connection.fetch(queries.CERTIFICATES, addresses, now):
+                of_address.setdefault(one["address"], []).append(one["certificate"])
+        return [
+            self.tree.of(row, [one for address in row["mailboxes"] or () for one in of_address.get(address, ())])
+            for row in rows
+        ]
+
+    async def read(self, connection: Connection, name: str, now: datetime) -> Entry:
+        """The entry of this name. Raises names.InvalidName, NoSuchEntry."""
+        if fixed := self._fixed.get(names.parse(name)):
+            return fixed
+        return (await self.entries(connection, [await self._key(connection, name)], now, certificates=True))[0]
+
+    def _below(self, name: names.Name, scope: Scope) -> tuple[list[Entry], bool, bool]:
+        """The fixed entries in the scope, and whether people and structures are."""
+        if scope == Scope.BASE or name == names.parse(SUBSCHEMA):
+            return ([] if scope == Scope.ONE else [self._fixed[name]]), False, False
+        units = [self._fixed[self._people], self._fixed[self._structures]]
+        if name == self._suffix:
+            return (units, False, False) if scope == Scope.ONE else ([self._fixed[name], *units], True, True)
+        own = [] if scope == Scope.ONE else [self._fixed[name]]
+        return own, name == self._people, name == self._structures
+
+    async def _key(self, connection: Connection, base: str) -> Key:
+        """The key of a name that is not fixed. Raises NoSuchEntry."""
+        parts, name = names.read(base), names.parse(base)
+        above = [entry.name for known, entry in self._fixed.items() if known and name[-len(known) :] == known]
+        nearest = max(above, key=len, default="")
+        if name[1:] in (self._people, self._structures) and len(parts[0]) == 1 and parts[0][0][0] == "uid":
+            keys = keys_of(parts[0][0][1], person=name[1:] == self._people)
+            if keys and (rows := await connection.fetch(queries.ENTRIES, *map(list, zip(*keys, strict=True)))):
+                return rows[0]["national_id"], rows[0]["profession_code"], rows[0]["organisation_id"]
+        raise NoSuchEntry(nearest)
+
+    async def _keys(self, connection: Connection, asked: Filter, person: bool, limit: int) -> tuple[list[Key], bool]:
+        condition = plan.plan(asked, person=person)
+        if condition == plan.NONE:
+            return [], True
+        if not plan.indexed(condition):
+            raise TooBroad(
+                "ask for the beginning of a name, town, profession or address (two letters at least), or for a number"
+            )
+        if limit <= 0:
+            return [], False
+        where, whole = await self._resolved(connection, condition, person)
+        if where is None:
+            return [], whole
+        statement, values = queries.keys(where, person=person)
+        rows = await connection.fetch(statement, *values, limit + 1)
+        return [(row[0], row[1], row[2]) for row in rows[:limit]], whole and len(rows) <= limit
+
+    async def _resolved(
+        self, connection: Connection, condition: Condition, person: bool
+    ) -> tuple[queries.Where | None, bool]:
+        """The condition in numbers and keys (None: nothing can fit it), and whether all of them were taken."""
+        leaves = plan.leaves(condition)
+        if len(leaves) > TERMS:
+            raise TooBroad(f"more than {TERMS} words in one filter")
+        found, whole = await self._words(connection, [leaf for leaf in leaves if isinstance(leaf, Word)])
+        for leaf in leaves:
+            if isinstance(leaf, Address):
+                rows = await connection.fetch(*_address(leaf), ADDRESSES_EACH + 1)
+                whole = whole and len(rows) <= ADDRESSES_EACH
+                mine = [row[0 if person else 1] for row in rows if bool(row[0]) == person]
+                found[leaf] = ("people" if person else "structures", mine) if mine else None
+            elif isinstance(leaf, Numbers):
+                numbers = list(leaf.numbers)
+                if not person:
+                    numbers = [row[0] for row in await connection.fetch(queries.STRUCTURES, numbers)]
+                found[leaf] = ("people" if person else "structures", numbers) if numbers else None
+            elif isinstance(leaf, Mailbox):
+                found[leaf] = ("mailbox",)
+        return _where(condition, found), whole
+
+    async def _words(
+        self, connection: Connection, asked: Sequence[Word]
+    ) -> tuple[dict[Condition, queries.Where | None], bool]:
+        numbers: list[list[int]] = [[] for _ in asked]
+        whole = True
+        if asked:
+            columns = [one.word for one in asked], [one.fields for one in asked], [one.begun for one in asked]
+            for row in await connection.fetch(queries.WORDS, *columns, WORDS_EACH + 1):
+                numbers[row["number"]].append(row["word_id"])
+        for one, mine in zip(asked, numbers, strict=True):
+            if len(mine) > WORDS_EACH:
+                mine.pop()
+                whole = False
+            if one.mistyped and (keys := near(one.word)):
+                mine += await _mistyped(connection, one, keys)
+        return {one: ("words", mine) if mine else None for one, mine in zip(asked, numbers, strict=True)}, whole
+
+
+def _address(leaf: Address) -> tuple[str, str]:
+    if leaf.words:
+        return queries.ADDRESS_WORDS, " & ".join(f"'{word}':*" for word in leaf.words)
+    return (queries.ADDRESS_WHOLE if leaf.whole else queries.ADDRESS_BEGUN), leaf.begins
+
+
+async def _mistyped(connection: Connection, asked: Word, keys: list[str]) -> list[int]:
+    rows = await connection.fetch(directory_queries.NEAR_WORDS, keys, [asked.fields], NEAR_CANDIDATES)
+    limit = mistakes(asked.word)
+    return [row["word_id"] for row in rows if distance(asked.word, row["word"], limit) <= limit][:NEAR_WORDS]
+
+
+def _where(condition: Condition, found: dict[Condition, queries.Where | None]) -> queries.Where | None:
+    if isinstance(condition, Both):
+        parts = [_where(part, found) for part in condition.parts]
+        return ("and", *parts) if None not in parts else None
+    if isinstance(condition, Either):
+        some = [part for part in (_where(one, found) for one in condition.parts) if part is not None]
+        return ("or", *some) if some else None
+    return found[condition]
