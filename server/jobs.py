@@ -18,6 +18,7 @@ from server.base import clock
 from server.db.pool import trouble
 from server.identity.holders import Missing
 from server.identity.hygiene import LOOK_SECONDS, Hygiene
+from server.identity.local import standing
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.beside import handed
 from server.mailbox.blocks.ahead import Ahead
@@ -29,6 +30,7 @@ from server.record.prescriptions import forget_prescriptions
 from server.record.signatures import Signatures
 from server.transport.alarms import Alarms
 from server.transport.local_queue import LocalQueue
+from server.transport.notices import Notices
 from server.transport.retention import trim
 from server.trust.follow import POLL_SECONDS, Follower
 
@@ -98,6 +100,7 @@ def tasks(context: Context) -> list[Task]:
         Task("rewrap", 1.0, partial(Rewrapper(keyring).some, pool)),
         Task("view_blocks", 15.0, Ahead(store).some),
         Task("spare_mailboxes", 5.0, partial(fill_key_pool, pool, keyring)),
+        Task("tell_holders", 5.0, Notices(pool, edge, keyring, context.settings).tell),
         Task("alarms", 60.0, Alarms(pool, edge, context.settings).compare),
         Task("collect_content", 60.0, partial(collect_content, pool)),
         Task("certificates", LOOK_SECONDS, hygiene.look),
@@ -106,6 +109,7 @@ def tasks(context: Context) -> list[Task]:
         Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),
         Task("missing_professionals", 3600.0, Missing(pool, edge).some),
+        Task("forget_challenges", 600.0, partial(standing.sweep, pool)),
     ]
 
 

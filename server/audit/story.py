@@ -46,6 +46,7 @@ _OF_MAILBOX = (
     "mailbox-migrated",
     "holder-bound",
     "holder-unbound",
+    "account-changed",
     "delegated",
     "delegation-revoked",
     "app-password-made",

@@ -328,6 +328,13 @@ class Audit:
         detail = {"actor": actor, "what": what, **facts}
         await self._write(connection, ACTS, "keys-changed", owner_id, actor, detail)
 
+    async def account_changed(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, what: str, **facts: Any
+    ) -> None:
+        """What proves a holder, or is known of their browsers, was made, used up or taken away; `what` names it."""
+        detail = {"actor": actor, "what": what, **facts}
+        await self._write(connection, ACTS, "account-changed", owner_id, actor, detail)
+
     async def signed_in(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str
     ) -> None:

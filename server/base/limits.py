@@ -141,6 +141,22 @@ SESSION_TOUCH_SECONDS = 60  # "last seen" is written at most once a minute: read
 RECENT_SECONDS = 300  # so long after proving who one is, nobody else has sat down at the desk
 SESSIONS_PER_OWNER = 50  # the oldest ends when one more begins
 
+# Local accounts of patients, and what holders manage.
+INVITATION_DAYS = 30  # a letter, a holiday, and time to ask somebody for help
+INVITATION_TRIES = 5  # of one code by who knows its first letters: it was read wrong, or over a shoulder
+ENROLMENT_SECONDS = 1_800  # from the code to the password or passkey: an application may have to be installed first
+RECOVERY_CODES = 10
+PASSWORD_CHARACTERS = 256  # NIST SP 800-63B asks for 64 at least
+PASSWORDS_AT_ONCE = 2  # of one worker: 64 MiB and a core each
+PASSWORDS_WAITING = 40  # some two seconds of that
+CHALLENGE_SECONDS = 300  # WebAuthn §15.1: 300 to 600 s for who must look for their key
+PASSKEY_RESPONSE_CHARACTERS = 16 * KIB  # a browser's answer has some 2,000
+PASSKEYS_PER_OWNER = 20
+DEVICES_PER_OWNER = 30  # browsers known to a mailbox; the one that was away longest is forgotten first
+DEVICE_DAYS = 400  # as long as browsers keep a cookie (RFC 6265bis §5.5)
+ALERT_SECONDS = 3_600  # between two messages to a holder on sign-ins; the second tells what happened meanwhile
+ALERTS_TOLD = 20  # events named in one message
+
 # Record.
 DOCUMENT_BYTES = 64 * MIB
 DOCUMENTS_PER_MESSAGE = 100

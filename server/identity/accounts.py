@@ -28,6 +28,9 @@ from server.base.limits import SIGN_IN_SESSION_SECONDS
 from server.db.gathered import Gathered
 from server.db.pool import AWAY, FULL, trouble
 from server.identity import certificates, delegations, queries, sasl
+from server.identity.local import alerts
+from server.identity.local.alerts import Happened
+from server.identity.local.model import Alert
 from server.identity.model import Delegate, Principal, Rights
 from server.identity.passwords import app_password_hash, generate_app_password
 from server.identity.throttle import Throttle
@@ -85,7 +88,7 @@ class Accounts:
         TryLater(THROTTLED) in its place after too many; TryLater(STORE_AWAY, REVOCATION_UNKNOWN).
         """
         try:
-            principal = await self._proven(given, shown)
+            principal = await self._proven(given, network, shown)
             if principal is not None:
                 return principal
             account = given.address if isinstance(given, sasl.AppPassword) else given.mailbox
@@ -96,9 +99,9 @@ class Accounts:
             raise TryLater(Reason.THROTTLED, "Too many failed sign-ins from this network.")
         raise Refused(Reason.BAD_CREDENTIALS, _REFUSED)
 
-    async def _proven(self, given: sasl.Given, shown: Sequence[bytes]) -> Principal | None:
+    async def _proven(self, given: sasl.Given, network: str, shown: Sequence[bytes]) -> Principal | None:
         if isinstance(given, sasl.AppPassword):
-            own = await self._app_password(normalise(given.address), given.password)
+            own = await self._app_password(normalise(given.address), given.password, network)
             mailbox = normalise(given.mailbox)
             if own is None or mailbox in ("", own.address):
                 return own
@@ -110,7 +113,7 @@ class Accounts:
             return await self._opened(normalise(given.mailbox), person.owner_ids, person.name, person.how)
         return await self._certificate(normalise(given.mailbox), shown) if shown else None
 
-    async def _app_password(self, account: str, password: str) -> Principal | None:
+    async def _app_password(self, account: str, password: str, network: str) -> Principal | None:
         hashed = app_password_hash(self._edge.credential, password)
         row = await self._by_hash.ask((hashed, blind_index.token(self._edge.address, account)))
         if row is None or not hmac.compare_digest(row["proof"], self._proof(row["owner_id"], hashed)):
@@ -118,6 +121,9 @@ class Accounts:
         today = clock.now().date()
         if row["used_on"] != today:
             await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
+        if row["used_on"] is None:
+            happened = Happened(Alert.PROGRAM, clock.now(), row["label"], network)
+            await alerts.add(self._pool, self._edge, row["owner_id"], happened)
         return Principal(row["owner_id"], account, row["kind"], "app-password")
 
     async def _find(self, wanted: list[tuple[bytes, bytes]]) -> list[asyncpg.Record | None]:
@@ -161,11 +167,11 @@ class Accounts:
                 return Principal(row["owner_id"], mailbox, row["kind"], how, delegate, until)
         return None
 
-    async def new_app_password(self, owner_id: int, label: str) -> str:
+    async def new_app_password(self, owner_id: int, label: str, actor: str = "operator") -> str:
         """A new app password of a mailbox: shown once, never stored."""
-        return (await self.new_app_passwords([owner_id], label))[0]
+        return (await self.new_app_passwords([owner_id], label, actor))[0]
 
-    async def new_app_passwords(self, owner_ids: Sequence[int], label: str) -> list[str]:
+    async def new_app_passwords(self, owner_ids: Sequence[int], label: str, actor: str = "operator") -> list[str]:
         """One new app password for each mailbox, in order, in one transaction (thousands at once)."""
         passwords = [generate_app_password() for _ in owner_ids]
         hashes = [app_password_hash(self._edge.credential, password) for password in passwords]
@@ -173,20 +179,20 @@ class Accounts:
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(queries.ADD_CREDENTIALS, list(owner_ids), hashes, proofs, label, clock.now())
             audit = Audit(self._edge)
-            await audit.app_passwords_made(cast(asyncpg.Connection, connection), "operator", owner_ids, label)
+            await audit.app_passwords_made(cast(asyncpg.Connection, connection), actor, owner_ids, label)
         return passwords
 
     async def app_passwords(self, owner_id: int) -> list[Made]:
         """The mailbox's app passwords, the oldest first."""
         return [Made(*row) for row in await self._pool.fetch(queries.CREDENTIALS, owner_id)]
 
-    async def revoke_app_password(self, owner_id: int, credential_id: int) -> bool:
+    async def revoke_app_password(self, owner_id: int, credential_id: int, actor: str = "operator") -> bool:
         """Sign nobody in with it any more; False when the mailbox has none of this number."""
         async with self._pool.acquire() as connection, connection.transaction():
             label = await connection.fetchval(queries.REVOKE_CREDENTIAL, owner_id, credential_id, clock.now())
             if label is not None:
                 audit = Audit(self._edge)
-                await audit.app_password_revoked(cast(asyncpg.Connection, connection), "operator", owner_id, label)
+                await audit.app_password_revoked(cast(asyncpg.Connection, connection), actor, owner_id, label)
         return label is not None
 
     def _proof(self, owner_id: int, given: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Begins with the hash: an unknown address and a wrong password both miss in its index, at the same cost. For all that
 # sign in at the same time, under the number of the question.
 BY_HASH = """
-SELECT asked.question::int, c.owner_id, c.credential_id, c.proof, c.used_on, o.kind
+SELECT asked.question::int, c.owner_id, c.credential_id, c.proof, c.label, c.used_on, o.kind
   FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS asked(hash, token, question)
   JOIN credential c ON c.hash = asked.hash AND c.revoked_at IS NULL
   JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active'
@@ -163,6 +163,12 @@ ON CONFLICT (bucket) DO UPDATE
    SET failures = CASE WHEN f.since < $3 THEN 1 ELSE f.failures + 1 END,
        since = CASE WHEN f.since < $3 THEN $2 ELSE f.since END
 RETURNING bucket, failures
+"""
+# It was none: what was counted before it was known is given back.
+TAKE_BACK_FAILURES = """
+UPDATE sign_in_failure f SET failures = f.failures - 1
+  FROM (SELECT bucket FROM sign_in_failure WHERE bucket = ANY($1::bytea[]) ORDER BY bucket FOR UPDATE) AS own
+ WHERE f.bucket = own.bucket AND f.failures > 0
 """
 
 # A few of the buckets whose window is over: each new network pays for the forgetting of old ones.

@@ -20,6 +20,7 @@ from server.audit.sealed import make_reader
 from server.audit.trail import Audit
 from server.base.errors import Reason, Refused
 from server.identity import holders
+from server.identity.local import standing
 from server.mail.addresses import normalise, valid
 from server.mailbox import queries
 from server.mailbox.beside import signing_keys
@@ -84,12 +85,13 @@ async def create(
 
 
 async def close(connection: asyncpg.Connection, owner_id: int) -> bool:
-    """Close a mailbox: nothing is delivered or opened any more; its address is never given again."""
+    """Close a mailbox: nothing is delivered or opened any more, nobody signs in; its address is never given again."""
     async with connection.transaction():
         closed = await connection.fetchval(queries.CLOSE_OWNER, owner_id)
         await connection.execute(queries.CLOSE_ADDRESSES, owner_id)
         await connection.execute(block_queries.DROP_OWNERS_BLOCKS, owner_id)
         await signing_keys.drop(connection, owner_id)
+        await standing.forget(connection, owner_id)
     return bool(closed)
 
 

@@ -288,3 +288,20 @@ RELEASE = """
 INSERT INTO released (owner_id, content_id) VALUES ($1, $2)
 ON CONFLICT (owner_id, content_id) DO UPDATE SET released_at = now()
 """
+
+# Mailboxes whose holder is to be told something and was told nothing since $1, the longest waiting first.
+TO_BE_TOLD = """
+SELECT owner_id FROM holder_alert a
+ WHERE told_at IS NULL
+   AND NOT EXISTS (SELECT FROM holder_alert t WHERE t.owner_id = a.owner_id AND t.told_at > $1)
+ GROUP BY owner_id ORDER BY min(alert_id) LIMIT $2
+"""
+# Another worker that is telling the same holder has these rows.
+TELL = """
+UPDATE holder_alert h SET told_at = $2
+  FROM (SELECT owner_id, alert_id FROM holder_alert
+         WHERE owner_id = $1 AND told_at IS NULL ORDER BY alert_id FOR UPDATE SKIP LOCKED) AS due
+ WHERE h.owner_id = due.owner_id AND h.alert_id = due.alert_id
+RETURNING h.sealed, h.at
+"""
+FORGET_TOLD = "DELETE FROM holder_alert WHERE told_at <= $1"

@@ -164,9 +164,11 @@ async def test_guessing_is_throttled_and_locks_nobody_out(
     # Unknown accounts are counted like known ones.
     nobody = [await refusal(accounts, "nobody@msg.exemple.fr", "x", ELSEWHERE) for _ in range(11)]
     assert nobody[-2:] == [Reason.BAD_CREDENTIALS, Reason.THROTTLED]
-    # The window passes.
+    # The window passes, and after a day all is forgotten.
     later = clock.now() + throttle.WINDOW + timedelta(seconds=1)
     monkeypatch.setattr(clock, "now", lambda: later)
+    assert await refusal(accounts, DOCTOR, "guess") is Reason.BAD_CREDENTIALS
+    later += throttle.DAY
     assert await refusal(accounts, DOCTOR, "guess") is Reason.BAD_CREDENTIALS
     assert await world.admin.fetchval("SELECT count(*) FROM sign_in_failure WHERE since < $1", later) == 0
 
