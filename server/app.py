@@ -35,6 +35,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "imap": {"imap": "port", "imap_tls": "tls_port"},
     "web": {"web": "port"},
     "ldap": {"ldap": "port", "ldap_tls": "tls_port", "pki": "pki_port"},
+    "provider": {"provider": "port"},
     "sender": {},
     "fetcher": {},
     "identity": {},
@@ -100,19 +101,27 @@ class Sockets:
         return {name: bound.getsockname()[1] for name, bound in self._bound.items()}
 
 
+def ports(settings: Settings, role: str) -> dict[str, int]:
+    """The ports of a role's sockets, those chosen by the supervisor before those of the settings; none of a role that
+    is switched off. 0: a free one will be picked."""
+    section = getattr(settings, role, None)
+    if not isinstance(section, Edge) or not section.workers:
+        return {}
+    given: dict[str, int] = json.loads(os.environ.get(PORTS_VARIABLE, "{}"))
+    chosen = {name: given.get(name, getattr(section, setting)) for name, setting in LISTENERS[role].items()}
+    return {name: port for name, port in chosen.items() if port is not None}
+
+
 def bind(settings: Settings, role: str, *, alone: bool = False) -> Sockets:
     """Bind a role's sockets so that workers can share them (SO_REUSEPORT), without listening.
 
     Ports chosen by the supervisor (CADUCEE_PORTS, JSON) win over the settings. With `alone`, a port that anybody else
     holds is an error too, also if it is shared. Raises OSError that names the setting.
     """
-    given: dict[str, int] = json.loads(os.environ.get(PORTS_VARIABLE, "{}"))
     bound: dict[str, socket.socket] = {}
-    for name, setting in LISTENERS[role].items():
+    for name, port in ports(settings, role).items():
         section: Edge = getattr(settings, role)
-        port = given.get(name, getattr(section, setting))
-        if port is None:
-            continue
+        setting = LISTENERS[role][name]
         try:
             if alone and port:
                 _bind(section.host, port, share=False).close()

@@ -27,7 +27,7 @@ from crypto.errors import CryptoError
 from crypto.keyring import Keyring
 from crypto.queue_secret import QueueSecret
 from crypto.smime.anchors import TrustAnchors
-from server.app import Context, Running, Sockets, bind
+from server.app import Context, Running, Sockets, bind, ports
 from server.audit.indicators import Indicators
 from server.base import clock, health, log
 from server.base.processes import die_with
@@ -49,6 +49,7 @@ TABLE: Final[dict[str, str]] = {
     "imap": "server.imap.edge:serve",
     "web": "server.web.edge:serve",
     "ldap": "server.ldap.edge:serve",
+    "provider": "server.provider.edge:serve",
     "sender": "server.sender.worker:serve",
     "fetcher": "server.fetcher.worker:serve",
     "identity": "server.relying.worker:serve",
@@ -133,6 +134,9 @@ def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
         pki = settings.home / "pki"
         read += [pki / "crl", *(pki / name for name in ("root.pem", "responder.pem", "responder.key"))]
     connect: tuple[int, ...] = ()
+    if role == "provider":
+        read.append(settings.home / "provider")
+        connect = (ports(settings, "web")["web"],)  # whom it tells of a logout
     # 53: a resolver answers over TCP what is too long for a datagram (RFC 7766)
     if role == "sender":
         connect = (settings.sender.port, settings.sender.held_port, *settings.sender.resolver_ports, 53)

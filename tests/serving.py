@@ -27,7 +27,11 @@ PATIENT = f"{INS}@{PATIENT_DOMAIN}"
 # Tests of load and of faults send from one mailbox what no person sends in an hour.
 UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__RECIPIENTS_PER_HOUR": "0"}
 # For tests that ask nothing of several: a worker takes most of a second of processor to start.
-ONE_WORKER = {"CADUCEE_RELAY__WORKERS": "1", "CADUCEE_SUBMISSION__WORKERS": "1"}
+ONE_WORKER = {
+    "CADUCEE_RELAY__WORKERS": "1",
+    "CADUCEE_SUBMISSION__WORKERS": "1",
+    "CADUCEE_PROVIDER__WORKERS": "0",
+}
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 

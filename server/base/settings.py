@@ -111,6 +111,12 @@ class Web(Edge):
     )
 
 
+class Provider(Edge):
+    """The development provider of identity, whose state is in the memory of one process."""
+
+    workers: int = Field(default=0, ge=0, le=1, description="1 runs it, for trying out; refused in production")
+
+
 class Sender(Section):
     """The way out to other operators."""
 
@@ -274,6 +280,7 @@ class Settings(BaseModel):
     imap: MailEdge = MailEdge()
     web: Web = Web()
     ldap: Ldap = Ldap()
+    provider: Provider = Provider()
     sender: Sender = Sender()
     fetcher: Fetcher = Fetcher()
     database: Database = Database()
@@ -297,6 +304,13 @@ class Settings(BaseModel):
     def _proves_who_signs_in(cls, value: Identity, info: ValidationInfo) -> Identity:
         if info.data.get("production") and value.development_sign_in:
             raise ValueError("development_sign_in must be false when production is true")
+        return value
+
+    @field_validator("provider")
+    @classmethod
+    def _proves_something(cls, value: Provider, info: ValidationInfo) -> Provider:
+        if info.data.get("production") and value.workers:
+            raise ValueError("workers must be 0 when production is true: the development provider proves nothing")
         return value
 
     def model_post_init(self, context: Any) -> None:

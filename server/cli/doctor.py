@@ -94,6 +94,13 @@ def _profile(settings: Settings) -> Iterator[Finding]:
             "the development sign-in is on: anybody who reaches the web port may read any record.",
             "Set production = true (and identity.development_sign_in = false) before real data.",
         )
+    if settings.provider.workers:
+        yield Finding(
+            Level.WARNING,
+            "sign-in",
+            "the development provider of identity is on: anybody who reaches its port may be anybody.",
+            "Set production = true (and provider.workers = 0) before real data.",
+        )
     if not settings.trust.members and not settings.trust.white_list:
         yield Finding(
             Level.WARNING,
@@ -108,7 +115,7 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
     seen: set[tuple[Path, Path]] = set()
     for role in LISTENERS:
         section = getattr(settings, role, None)
-        if not isinstance(section, Edge):
+        if not isinstance(section, Edge) or not section.workers:
             continue
         pair = (settings.path(section.certificate), settings.path(section.private_key))
         if pair not in seen:

@@ -17,10 +17,14 @@ from server.base.setting_types import DOMAIN
 from server.base.settings import FILE_NAME, Settings, load
 from server.cli.common import Failure, run
 from server.cli.database import upgrade_database
+from server.provider.clients import file_of as clients_file
+from server.provider.clients import new_clients, write_clients
+from server.provider.people import FIRST, write_people
+from server.provider.people import file_of as people_file
 
 # Below Linux's range of ports for outgoing connections (32768 up), so that nothing takes them between two starts.
 PORTS = range(20_000, 32_000)
-LISTENERS = ("relay", "submission", "imap", "web", "ldap")
+LISTENERS = ("relay", "submission", "imap", "web", "ldap", "provider")
 
 TEMPLATE = """\
 # Settings of this Caducée. Each can also come from CADUCEE_<SECTION>__<NAME>, which wins; a top-level one from
@@ -59,6 +63,9 @@ def initialise(home: Path, domain: str, say: Callable[[str], None]) -> Settings:
         EdgeKeys.new().save(settings.keys_directory / "edge.json")
         say("Development PKI: root, server, organisation, S/MIME")
         _make_pki(partial / "pki", domain)
+        say("Development provider of identity: people and clients")
+        write_people(people_file(settings), FIRST)
+        write_clients(clients_file(settings), new_clients())
         say("Database: PostgreSQL and its schema")
         run(upgrade_database(settings))
         (partial / "run" / "postgresql.json").unlink(missing_ok=True)  # names sockets at the place it was built
@@ -82,8 +89,10 @@ def _settings_text(domain: str) -> str:
     sections = []
     for name in LISTENERS:
         lines = [f"\n[{name}]", f"port = {_free_port()}"]
-        if name not in ("relay", "web"):
+        if name not in ("relay", "web", "provider"):
             lines.append(f"tls_port = {_free_port()}")
+        if name == "provider":  # proves nothing: refused when production = true
+            lines.append("workers = 1")
         sections.append("\n".join(lines) + "\n")
     return TEMPLATE.format(domain=domain, patient_domain=f"patient.{domain}", listeners="".join(sections))
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.base.errors import ProtocolViolation, Reason, Refused, TryLater
@@ -78,6 +80,15 @@ class Guard:
             raise ProtocolViolation(Reason.MALFORMED, "Content-Length is not a number.")
         if int(length) > WEB_BODY_BYTES:
             raise Refused(Reason.TOO_LARGE, "The request is too large.")
+
+
+def same_origin(request: Request) -> None:
+    """Raise Refused(NOT_ALLOWED) when the browser says that another site's page sent this (Fetch, §3.2 and §5)."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    ours = origin is None or urlsplit(origin)[:2] == ("https", request.headers["host"])
+    if site not in ("same-origin", "none") or not ours:
+        raise Refused(Reason.NOT_ALLOWED, "This request came from another site.")
 
 
 def _host(value: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from server.base import clock
 from server.base.errors import ProtocolViolation, Reason, Refused
 from server.base.limits import RECENT_SECONDS, WEB_RECIPIENTS
+from server.http.guard import same_origin
 from server.identity import acting
 from server.identity.model import Delegate, Principal, Rights
 from server.identity.sessions.model import Opened, Session
@@ -126,15 +126,6 @@ async def form_of(request: Request, token: str) -> ImmutableMultiDict[str, str]:
     if not token or not services(request).sessions.form_token_is_right(token, fields.get(FORM_FIELD, "")):
         raise Refused(Reason.NOT_ALLOWED, "This form is not of this session.")
     return fields
-
-
-def same_origin(request: Request) -> None:
-    """Raise Refused(NOT_ALLOWED) when the browser says that another site's page sent this (Fetch, §3.2 and §5)."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    origin = request.headers.get("origin")
-    ours = origin is None or urlsplit(origin)[:2] == ("https", request.headers["host"])
-    if site not in ("same-origin", "none") or not ours:
-        raise Refused(Reason.NOT_ALLOWED, "This request came from another site.")
 
 
 def keep_session(response: Response, opened: Opened) -> None:

@@ -1,0 +1,405 @@
+"""The provider without HTTP: sessions, codes, tokens, CIBA, logout. Time is an argument, refusals are ProtocolError.
+
+Rules:
+- What is secret is 256 random bits, and is found by name: nothing is compared that an attacker could time.
+- A code or refresh token used twice takes back all that came of it (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+- An access token counts while its two minutes last and its grant stands, wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import unquote_plus, urlencode
+
+from server.provider.authorization import AuthorizationRequest, ToBeRedirected, answer, reaches, wanted_acr
+from server.provider.claims import identity, other_ids, subject, userinfo
+from server.provider.keys import SigningKeys
+from server.provider.model import (
+    ACCESS_LIFE,
+    CIBA_INTERVAL,
+    CIBA_LIFE,
+    CODE_LIFE,
+    ID_TOKEN_LIFE,
+    PENDING_LIFE,
+    SESSION_LIFE,
+    Backchannel,
+    Client,
+    Code,
+    Grant,
+    Person,
+    ProtocolError,
+    Refresh,
+    Session,
+    Shelf,
+)
+
+CIBA_GRANT: Final = "urn:openid:params:grant-type:ciba"
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+MESSAGE: Final = 64  # characters that fit on a telephone's screen
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)  # RFC 7636 §4.1
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """What a logout ended: where the browser may go, and the logout tokens to post, by address."""
+
+    redirect: str | None
+    notices: tuple[tuple[str, str], ...]
+
+
+class Provider:
+    """One issuer. `people` is asked each time, so that who was added can sign in at once."""
+
+    def __init__(
+        self, issuer: str, clients: Mapping[str, Client], people: Callable[[], Mapping[str, Person]], keys: SigningKeys
+    ) -> None:
+        self.issuer = issuer
+        self.clients = clients
+        self.people = people
+        self.keys = keys
+        self._sessions: Shelf[Session] = Shelf(SESSION_LIFE)
+        self._pending: Shelf[AuthorizationRequest] = Shelf(PENDING_LIFE)
+        self._codes: Shelf[Code] = Shelf(ACCESS_LIFE + CODE_LIFE)  # past its minute only to see a second use
+        self._access: Shelf[Grant] = Shelf(ACCESS_LIFE)
+        self._refresh: Shelf[Refresh] = Shelf(SESSION_LIFE)
+        self._backchannel: Shelf[Backchannel] = Shelf(2 * CIBA_LIFE)  # past its end to say "expired"
+
+    # Sign-in
+
+    def session(self, cookie: str, now: datetime) -> Session | None:
+        """The session of a browser, which knows it by a secret whose digest is the `sid`."""
+        return self._sessions.get(_sid(cookie), now)
+
+    def authorize(self, request: AuthorizationRequest, session: Session | None, now: datetime) -> str | None:
+        """Where to go with a code at once; None when the person must be asked first. Raises ToBeRedirected."""
+        if session is not None and not self._must_ask(request, session, now):
+            return self._code(request, session, now)
+        if "none" in request.prompt:
+            raise ToBeRedirected("login_required", "Nobody is signed in.", request.redirect_uri, request.state)
+        return None
+
+    def _must_ask(self, request: AuthorizationRequest, session: Session, now: datetime) -> bool:
+        if request.prompt & {"login", "consent", "select_account"} or not reaches(session.acr, request.acr):
+            return True
+        # OpenID Connect Core §3.1.2.1: max_age=0 is as good as prompt=login
+        return request.max_age is not None and now - session.auth_time >= timedelta(seconds=request.max_age)
+
+    def hold(self, request: AuthorizationRequest, now: datetime) -> str:
+        """Keep a request while the person chooses; its secret name."""
+        name = _secret()
+        self._pending.put(name, request, now)
+        return name
+
+    def held(self, name: str, now: datetime) -> AuthorizationRequest | None:
+        """What is kept by this name."""
+        return self._pending.get(name, now)
+
+    def sign_in(self, name: str, national_id: str, acr: str, now: datetime) -> tuple[str, str]:
+        """The person has chosen: the browser's new secret, and where it goes with the code. Raises ProtocolError."""
+        request = self._pending.take(name, now)
+        if request is None or not reaches(acr, request.acr):
+            raise ProtocolError("invalid_request", "This request has ended.")
+        cookie = _secret()
+        session = self._new_session(_sid(cookie), national_id, acr, now)
+        return cookie, self._code(request, session, now)
+
+    def cancel(self, name: str, now: datetime) -> str:
+        """The person goes back: where the browser goes. Raises ProtocolError."""
+        request = self._pending.take(name, now)
+        if request is None:
+            raise ProtocolError("invalid_request", "This request has ended.")
+        return answer(request.redirect_uri, self.issuer, request.state, error="access_denied")
+
+    def _new_session(self, sid: str, national_id: str, acr: str, now: datetime) -> Session:
+        if national_id not in self.people():
+            raise ProtocolError("access_denied", "Nobody of this name can sign in.", 403)
+        session = Session(sid, national_id, now, acr)
+        self._sessions.put(sid, session, now)
+        return session
+
+    def _code(self, request: AuthorizationRequest, session: Session, now: datetime) -> str:
+        session.clients.add(request.client.client_id)
+        code = _secret()
+        grant = Grant(request.client, session, request.scope, request.nonce)
+        self._codes.put(code, Code(grant, request.redirect_uri, request.challenge, now + CODE_LIFE), now)
+        return answer(request.redirect_uri, self.issuer, request.state, code=code)
+
+    # Tokens
+
+    def authenticate(self, header: str) -> Client:
+        """The client of an Authorization header (client_secret_basic). Raises ProtocolError(invalid_client)."""
+        scheme, _, encoded = header.partition(" ")
+        try:
+            pair = base64.b64decode(encoded.strip(), validate=True).decode("ascii")
+        except (binascii.Error, ValueError):
+            pair = ""
+        # RFC 6749 §2.3.1: both are form-encoded before they are joined
+        name, _, secret = pair.partition(":")
+        client = self.clients.get(unquote_plus(name))
+        expected = client.secret if client is not None else _secret()
+        given = unquote_plus(secret)
+        right = hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
+        if scheme.lower() != "basic" or client is None or not right:
+            raise ProtocolError("invalid_client", "The client is not who it says.", 401)
+        return client
+
+    def token(self, client: Client, given: Mapping[str, str], now: datetime) -> dict[str, Any]:
+        """The token endpoint's answer (RFC 6749 §5.1). Raises ProtocolError."""
+        kind = given.get("grant_type")
+        if kind == "authorization_code":
+            return self._tokens(self._redeem(client, given, now), now)
+        if kind == "refresh_token":
+            return self._tokens(self._refreshed(client, given.get("refresh_token", ""), now), now)
+        if kind == CIBA_GRANT and client.ciba:
+            return self._tokens(self._agreed(client, given.get("auth_req_id", ""), now), now)
+        raise ProtocolError("unsupported_grant_type", "This grant is not served to this client.")
+
+    def _redeem(self, client: Client, given: Mapping[str, str], now: datetime) -> Grant:
+        code = self._codes.get(given.get("code", ""), now)
+        verifier = given.get("code_verifier", "")
+        if code is None or code.grant.client is not client:
+            raise ProtocolError("invalid_grant", "There is no such code.")
+        if code.used:
+            code.grant.revoked = True
+        right = _VERIFIER.fullmatch(verifier) and hmac.compare_digest(_s256(verifier), code.challenge)
+        first, code.used = not code.used, True  # a wrong try uses it up too
+        if not (first and right and code.until > now and given.get("redirect_uri") == code.redirect_uri):
+            raise ProtocolError("invalid_grant", "This code does not hold.")
+        return code.grant
+
+    def _refreshed(self, client: Client, token: str, now: datetime) -> Grant:
+        refresh = self._refresh.get(token, now)
+        if refresh is None or refresh.grant.client is not client:
+            raise ProtocolError("invalid_grant", "There is no such refresh token.")
+        grant = refresh.grant
+        if refresh.used:
+            grant.revoked = True
+        refresh.used = True
+        if not self._stands(grant, now):
+            raise ProtocolError("invalid_grant", "The session has ended.")
+        return grant
+
+    def _tokens(self, grant: Grant, now: datetime) -> dict[str, Any]:
+        access, refresh = self._access_token(grant, now), _secret()
+        self._refresh.put(refresh, Refresh(grant), now)
+        digest = hashlib.sha256(access.encode()).digest()
+        claims = self._common(grant, now) | {
+            "typ": "ID",
+            "aud": grant.client.client_id,
+            "exp": _seconds(now + ID_TOKEN_LIFE),
+            "at_hash": _base64(digest[:16]),  # OpenID Connect Core §3.1.3.6
+            "preferred_username": grant.session.national_id,
+        }
+        return {
+            "access_token": access,
+            "expires_in": int(ACCESS_LIFE.total_seconds()),
+            "refresh_token": refresh,
+            "refresh_expires_in": int(SESSION_LIFE.total_seconds()),
+            "token_type": "Bearer",
+            "id_token": self.keys.sign(claims, now),
+            "session_state": grant.session.sid,
+            "scope": grant.scope,
+        }
+
+    def _access_token(self, grant: Grant, now: datetime) -> str:
+        name = _secret()
+        self._access.put(name, grant, now)
+        claims = self._common(grant, now) | {
+            "typ": "Bearer",
+            "aud": "account",
+            "jti": name,
+            "exp": _seconds(now + ACCESS_LIFE),
+            "scope": grant.scope,
+            "preferred_username": grant.session.national_id,
+            "SubjectNameID": grant.session.national_id,
+        }
+        return self.keys.sign(claims, now)
+
+    def _common(self, grant: Grant, now: datetime) -> dict[str, Any]:
+        session = grant.session
+        claims = {
+            "iss": self.issuer,
+            "sub": subject(session.national_id),
+            "azp": grant.client.client_id,
+            "iat": _seconds(now),
+            "auth_time": _seconds(session.auth_time),
+            "jti": _secret(),
+            "acr": session.acr,
+            "sid": session.sid,
+            "session_state": session.sid,
+        }
+        return claims | ({"nonce": grant.nonce} if grant.nonce else {})
+
+    def _stands(self, grant: Grant, now: datetime) -> bool:
+        there = self._sessions.get(grant.session.sid, now) is grant.session
+        return there and not grant.revoked and grant.session.national_id in self.people()
+
+    def _holder(self, token: str, now: datetime) -> tuple[Grant, dict[str, Any]] | None:
+        """What an access token of ours stands for, while it counts."""
+        claims = self.keys.verify(token)
+        grant = self._access.get(str(claims.get("jti")), now) if claims else None
+        if claims is None or grant is None or claims.get("typ") != "Bearer" or not self._stands(grant, now):
+            return None
+        return grant, claims
+
+    def introspect(self, token: str, now: datetime) -> dict[str, Any]:
+        """RFC 7662 §2.2. Who it is stands only in the answer for an access token, as at Pro Santé Connect."""
+        if refresh := self._refresh.get(token, now):
+            if refresh.used or not self._stands(refresh.grant, now):
+                return {"active": False}
+            return self._common(refresh.grant, now) | {"active": True, "typ": "Refresh", "aud": self.issuer}
+        held = self._holder(token, now)
+        if held is None:
+            return {"active": False}
+        grant, claims = held
+        person = self.people()[grant.session.national_id]
+        more = {"client_id": grant.client.client_id, "username": person.national_id, "token_type": "Bearer"}
+        return claims | identity(person) | more | {"active": True, "otherIds": other_ids(person)}
+
+    def userinfo(self, token: str, now: datetime) -> dict[str, Any]:
+        """OpenID Connect Core §5.3. Raises ProtocolError(invalid_token)."""
+        held = self._holder(token, now)
+        if held is None:
+            raise ProtocolError("invalid_token", "The token does not count.", 401)
+        return userinfo(self.people()[held[0].session.national_id])
+
+    # CIBA
+
+    def ask(self, client: Client, given: Mapping[str, str], now: datetime) -> dict[str, Any]:
+        """Ask a person on the telephone (CIBA Core §7.1, poll mode). Raises ProtocolError."""
+        if not client.ciba:
+            raise ProtocolError("unauthorized_client", "CIBA is not open to this client.")
+        if "openid" not in given.get("scope", "").split():
+            raise ProtocolError("invalid_scope", "The scope must hold openid.")
+        if sum(name in given for name in ("login_hint", "login_hint_token", "id_token_hint")) != 1:
+            raise ProtocolError("invalid_request", "One hint is needed, and no more.")
+        national_id = given.get("login_hint", "")
+        if national_id not in self.people():
+            raise ProtocolError("unknown_user_id", "Nobody of this number can sign in.")
+        message = given.get("binding_message", "")
+        if len(message) > MESSAGE or not message.isprintable():
+            raise ProtocolError("invalid_binding_message", "The message is too long, or cannot be shown.")
+        asked = Backchannel(
+            auth_req_id=_secret(),
+            client=client,
+            national_id=national_id,
+            scope=given["scope"],
+            acr=wanted_acr(given.get("acr_values", "").split()),
+            message=message,
+            until=now + CIBA_LIFE,
+            interval=CIBA_INTERVAL,
+        )
+        self._backchannel.put(asked.auth_req_id, asked, now)
+        seconds = int(CIBA_LIFE.total_seconds())
+        return {"auth_req_id": asked.auth_req_id, "expires_in": seconds, "interval": CIBA_INTERVAL}
+
+    def waiting(self, national_id: str, now: datetime) -> list[Backchannel]:
+        """What a person is asked on the telephone."""
+        return [
+            asked
+            for asked in self._backchannel.all(now)
+            if asked.national_id == national_id and asked.until > now and not asked.refused and asked.session is None
+        ]
+
+    def decide(self, national_id: str, auth_req_id: str, agrees: bool, now: datetime) -> None:
+        """The person's word. Raises ProtocolError when this person is not asked that."""
+        asked = next((one for one in self.waiting(national_id, now) if one.auth_req_id == auth_req_id), None)
+        if asked is None:
+            raise ProtocolError("invalid_request", "This request has ended.")
+        if agrees:
+            asked.session = self._new_session(_sid(_secret()), national_id, asked.acr, now)
+            asked.session.clients.add(asked.client.client_id)
+        else:
+            asked.refused = True
+
+    def _agreed(self, client: Client, auth_req_id: str, now: datetime) -> Grant:
+        """CIBA Core §11: pending, too fast, expired, refused, or the grant, once."""
+        asked = self._backchannel.get(auth_req_id, now)
+        if asked is None or asked.client is not client:
+            raise ProtocolError("invalid_grant", "There is no such request.")
+        if asked.until <= now:
+            raise ProtocolError("expired_token", "The person did not answer in time.")
+        if asked.refused:
+            raise ProtocolError("access_denied", "The person refused.")
+        if asked.session is None:
+            fast = asked.polled_at is not None and now - asked.polled_at < timedelta(seconds=asked.interval)
+            asked.polled_at = now
+            if fast:
+                asked.interval += 5
+                raise ProtocolError("slow_down", "Five seconds more between questions.")
+            raise ProtocolError("authorization_pending", "The person has not answered yet.")
+        self._backchannel.take(auth_req_id, now)
+        return Grant(client, asked.session, asked.scope)
+
+    # Logout
+
+    def log_out(self, given: Mapping[str, str], cookie: str, confirmed: bool, now: datetime) -> LoggedOut | None:
+        """End a session (OpenID Connect RP-Initiated Logout §2); None when the person must confirm first.
+
+        Raises ProtocolError: the hint is none of ours, or the address is not registered for its client.
+        """
+        hint, uri = given.get("id_token_hint"), given.get("post_logout_redirect_uri")
+        claims = self.keys.verify(hint) if hint else {}
+        if claims is None or (hint and (claims.get("typ") != "ID" or claims.get("iss") != self.issuer)):
+            raise ProtocolError("invalid_request", "The hint is no token of this provider.")
+        client = self.clients.get(str(claims.get("aud")))
+        if "client_id" in given and (client is None or given["client_id"] != client.client_id):
+            raise ProtocolError("invalid_request", "The hint is of another client.")
+        if uri is not None and (client is None or uri not in client.post_logout_redirect_uris):
+            raise ProtocolError("invalid_request", "This address is not registered for the client.")
+        if client is None and not confirmed:
+            return None
+        sids = {str(claims["sid"])} if "sid" in claims else {_sid(cookie)}
+        ended = [session for sid in sids if (session := self._sessions.take(sid, now)) is not None]
+        notices = tuple(notice for session in ended for notice in self._notices(session, now))
+        if uri is not None and "state" in given:
+            uri = f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': given['state']})}"
+        return LoggedOut(uri, notices)
+
+    def _notices(self, session: Session, now: datetime) -> list[tuple[str, str]]:
+        """A logout token for each client that has an address for it (Back-Channel Logout §2.4)."""
+        made = []
+        for name in sorted(session.clients):
+            client = self.clients[name]
+            if client.backchannel_logout_uri:
+                claims = {
+                    "iss": self.issuer,
+                    "sub": subject(session.national_id),
+                    "aud": name,
+                    "iat": _seconds(now),
+                    "exp": _seconds(now + ID_TOKEN_LIFE),
+                    "jti": _secret(),
+                    "sid": session.sid,
+                    "events": {LOGOUT_EVENT: {}},
+                }
+                made.append((client.backchannel_logout_uri, self.keys.sign(claims, now, "logout+jwt")))
+        return made
+
+
+def _secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _sid(cookie: str) -> str:
+    return _base64(hashlib.sha256(b"sid\0" + cookie.encode("utf-8", "surrogatepass")).digest())
+
+
+def _s256(verifier: str) -> str:
+    return _base64(hashlib.sha256(verifier.encode()).digest())
+
+
+def _base64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
