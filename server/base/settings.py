@@ -111,7 +111,7 @@ class Web(Edge):
     )
 
 
-class Provider(Edge):
+class DevelopmentProvider(Edge):
     """The development provider of identity, whose state is in the memory of one process."""
 
     workers: int = Field(default=0, ge=0, le=1, description="1 runs it, for trying out; refused in production")
@@ -280,7 +280,7 @@ class Settings(BaseModel):
     imap: MailEdge = MailEdge()
     web: Web = Web()
     ldap: Ldap = Ldap()
-    provider: Provider = Provider()
+    provider: DevelopmentProvider = DevelopmentProvider()
     sender: Sender = Sender()
     fetcher: Fetcher = Fetcher()
     database: Database = Database()
@@ -308,7 +308,7 @@ class Settings(BaseModel):
 
     @field_validator("provider")
     @classmethod
-    def _proves_something(cls, value: Provider, info: ValidationInfo) -> Provider:
+    def _proves_something(cls, value: DevelopmentProvider, info: ValidationInfo) -> DevelopmentProvider:
         if info.data.get("production") and value.workers:
             raise ValueError("workers must be 0 when production is true: the development provider proves nothing")
         return value

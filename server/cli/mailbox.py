@@ -19,6 +19,7 @@ from server.cli.migrate.command import migrate
 from server.mail.addresses import normalise, valid
 from server.mailbox.create import AddressTaken, create
 from server.mailbox.model import Created, NewMailbox, OwnerKind
+from server.provider.people import enrol
 
 app = typer.Typer(no_args_is_help=True, help="Make mailboxes and their app passwords.")
 for part in (terms, rights, entrust):
@@ -60,6 +61,7 @@ def add(
             made = await create(admin.connection, admin.keyring, admin.edge, [new])
             if signing.gives(settings) and kind is not OwnerKind.APP:
                 await signing.give(admin, [made[0].owner_id])
+            enrol(settings, {new.rpps: new.name} if kind is OwnerKind.PER else {})
             return made
 
     created = run(work())[0]
@@ -119,6 +121,7 @@ def import_(
                         taken, more = ", ".join(error.addresses[:NAMED]), len(error.addresses) - NAMED
                         others = f" and {more} more" if more > 0 else ""
                         raise Failure(f"Taken already, or twice: {taken}{others}; {ready}.") from None
+                    enrol(settings, {new.rpps: new.name for new in batch if new.kind is OwnerKind.PER})
                     if signing.gives(settings):
                         kinds = zip(made, batch, strict=True)
                         await signing.give(admin, [one.owner_id for one, new in kinds if new.kind is not OwnerKind.APP])

@@ -16,6 +16,7 @@ from server.provider.provider import CIBA_GRANT, Provider
 REALM = "/auth/realms/esante-wallet"  # Pro Santé Connect's own paths
 PROTOCOL = f"{REALM}/protocol/openid-connect"
 AUTHORIZE = "/auth"
+APPLICATION = "/application"  # the e-CPS application's stand-in
 BODY = 64 * 1024  # octets of a form; a token has some 2,000
 
 router = APIRouter()
@@ -81,7 +82,7 @@ async def token(request: Request) -> Response:
 async def introspect(request: Request) -> Response:
     """RFC 7662 §2."""
     _, given = await _client_form(request)
-    return JSONResponse(provider_of(request).introspect(given.get("token", ""), clock.now()))
+    return JSONResponse(provider_of(request).tokens.introspect(given.get("token", ""), clock.now()))
 
 
 @router.post(f"{PROTOCOL}/ext/ciba/auth")
@@ -98,7 +99,7 @@ async def userinfo(request: Request) -> Response:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise ProtocolError("invalid_token", "A bearer token is needed.", 401)
-    return JSONResponse(provider_of(request).userinfo(token.strip(), clock.now()))
+    return JSONResponse(provider_of(request).tokens.userinfo(token.strip(), clock.now()))
 
 
 async def form(request: Request) -> dict[str, str]:

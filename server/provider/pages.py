@@ -28,14 +28,13 @@ from server.provider.authorization import (
     read_parameters,
     read_request,
 )
-from server.provider.endpoints import AUTHORIZE, PROTOCOL, form, provider_of
+from server.provider.endpoints import APPLICATION, AUTHORIZE, PROTOCOL, form, provider_of
 from server.provider.model import ProtocolError
 from server.provider.notices import post
 
 SESSION_COOKIE = "__Host-fournisseur-session"
 BROWSER_COOKIE = "__Host-fournisseur-navigateur"
 LOGOUT = f"{PROTOCOL}/logout"
-APPLICATION = "/application"
 # How one proves who one is at Pro Santé Connect, and the level that gives.
 MEANS = {"eidas1": "Application e-CPS", "eidas3": "Carte CPS"}
 _PAGES = Environment(
@@ -111,7 +110,7 @@ async def application(request: Request) -> Response:
 async def decide(request: Request) -> Response:
     """The person's word."""
     given = await _own_form(request)
-    agrees = given.get("reponse") == "oui"
+    agrees = "refuser" not in given
     provider_of(request).decide(given.get("personne", ""), given.get("demande", ""), agrees, clock.now())
     return RedirectResponse(f"{APPLICATION}?fait=1", 303)
 

@@ -13,7 +13,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,14 +20,12 @@ from typing import Any, Final
 from urllib.parse import unquote_plus, urlencode
 
 from server.provider.authorization import AuthorizationRequest, ToBeRedirected, answer, reaches, wanted_acr
-from server.provider.claims import identity, other_ids, subject, userinfo
 from server.provider.keys import SigningKeys
 from server.provider.model import (
     ACCESS_LIFE,
     CIBA_INTERVAL,
     CIBA_LIFE,
     CODE_LIFE,
-    ID_TOKEN_LIFE,
     PENDING_LIFE,
     SESSION_LIFE,
     Backchannel,
@@ -37,13 +34,12 @@ from server.provider.model import (
     Grant,
     Person,
     ProtocolError,
-    Refresh,
     Session,
     Shelf,
 )
+from server.provider.tokens import Tokens, base64url, secret
 
 CIBA_GRANT: Final = "urn:openid:params:grant-type:ciba"
-LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 MESSAGE: Final = 64  # characters that fit on a telephone's screen
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)  # RFC 7636 §4.1
 
@@ -66,11 +62,10 @@ class Provider:
         self.clients = clients
         self.people = people
         self.keys = keys
+        self.tokens = Tokens(issuer, people, keys, self._stands)
         self._sessions: Shelf[Session] = Shelf(SESSION_LIFE)
         self._pending: Shelf[AuthorizationRequest] = Shelf(PENDING_LIFE)
         self._codes: Shelf[Code] = Shelf(ACCESS_LIFE + CODE_LIFE)  # past its minute only to see a second use
-        self._access: Shelf[Grant] = Shelf(ACCESS_LIFE)
-        self._refresh: Shelf[Refresh] = Shelf(SESSION_LIFE)
         self._backchannel: Shelf[Backchannel] = Shelf(2 * CIBA_LIFE)  # past its end to say "expired"
 
     # Sign-in
@@ -95,20 +90,16 @@ class Provider:
 
     def hold(self, request: AuthorizationRequest, now: datetime) -> str:
         """Keep a request while the person chooses; its secret name."""
-        name = _secret()
+        name = secret()
         self._pending.put(name, request, now)
         return name
-
-    def held(self, name: str, now: datetime) -> AuthorizationRequest | None:
-        """What is kept by this name."""
-        return self._pending.get(name, now)
 
     def sign_in(self, name: str, national_id: str, acr: str, now: datetime) -> tuple[str, str]:
         """The person has chosen: the browser's new secret, and where it goes with the code. Raises ProtocolError."""
         request = self._pending.take(name, now)
         if request is None or not reaches(acr, request.acr):
             raise ProtocolError("invalid_request", "This request has ended.")
-        cookie = _secret()
+        cookie = secret()
         session = self._new_session(_sid(cookie), national_id, acr, now)
         return cookie, self._code(request, session, now)
 
@@ -128,7 +119,7 @@ class Provider:
 
     def _code(self, request: AuthorizationRequest, session: Session, now: datetime) -> str:
         session.clients.add(request.client.client_id)
-        code = _secret()
+        code = secret()
         grant = Grant(request.client, session, request.scope, request.nonce)
         self._codes.put(code, Code(grant, request.redirect_uri, request.challenge, now + CODE_LIFE), now)
         return answer(request.redirect_uri, self.issuer, request.state, code=code)
@@ -143,11 +134,11 @@ class Provider:
         except (binascii.Error, ValueError):
             pair = ""
         # RFC 6749 §2.3.1: both are form-encoded before they are joined
-        name, _, secret = pair.partition(":")
+        name, _, shown = pair.partition(":")
         client = self.clients.get(unquote_plus(name))
-        expected = client.secret if client is not None else _secret()
-        given = unquote_plus(secret)
-        right = hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
+        expected = client.secret if client is not None else secret()
+        given = unquote_plus(shown).encode("utf-8", "surrogatepass")
+        right = hmac.compare_digest(expected.encode(), given)
         if scheme.lower() != "basic" or client is None or not right:
             raise ProtocolError("invalid_client", "The client is not who it says.", 401)
         return client
@@ -156,11 +147,11 @@ class Provider:
         """The token endpoint's answer (RFC 6749 §5.1). Raises ProtocolError."""
         kind = given.get("grant_type")
         if kind == "authorization_code":
-            return self._tokens(self._redeem(client, given, now), now)
+            return self.tokens.issue(self._redeem(client, given, now), now)
         if kind == "refresh_token":
-            return self._tokens(self._refreshed(client, given.get("refresh_token", ""), now), now)
+            return self.tokens.issue(self.tokens.refreshed(client, given.get("refresh_token", ""), now), now)
         if kind == CIBA_GRANT and client.ciba:
-            return self._tokens(self._agreed(client, given.get("auth_req_id", ""), now), now)
+            return self.tokens.issue(self._agreed(client, given.get("auth_req_id", ""), now), now)
         raise ProtocolError("unsupported_grant_type", "This grant is not served to this client.")
 
     def _redeem(self, client: Client, given: Mapping[str, str], now: datetime) -> Grant:
@@ -176,101 +167,9 @@ class Provider:
             raise ProtocolError("invalid_grant", "This code does not hold.")
         return code.grant
 
-    def _refreshed(self, client: Client, token: str, now: datetime) -> Grant:
-        refresh = self._refresh.get(token, now)
-        if refresh is None or refresh.grant.client is not client:
-            raise ProtocolError("invalid_grant", "There is no such refresh token.")
-        grant = refresh.grant
-        if refresh.used:
-            grant.revoked = True
-        refresh.used = True
-        if not self._stands(grant, now):
-            raise ProtocolError("invalid_grant", "The session has ended.")
-        return grant
-
-    def _tokens(self, grant: Grant, now: datetime) -> dict[str, Any]:
-        access, refresh = self._access_token(grant, now), _secret()
-        self._refresh.put(refresh, Refresh(grant), now)
-        digest = hashlib.sha256(access.encode()).digest()
-        claims = self._common(grant, now) | {
-            "typ": "ID",
-            "aud": grant.client.client_id,
-            "exp": _seconds(now + ID_TOKEN_LIFE),
-            "at_hash": _base64(digest[:16]),  # OpenID Connect Core §3.1.3.6
-            "preferred_username": grant.session.national_id,
-        }
-        return {
-            "access_token": access,
-            "expires_in": int(ACCESS_LIFE.total_seconds()),
-            "refresh_token": refresh,
-            "refresh_expires_in": int(SESSION_LIFE.total_seconds()),
-            "token_type": "Bearer",
-            "id_token": self.keys.sign(claims, now),
-            "session_state": grant.session.sid,
-            "scope": grant.scope,
-        }
-
-    def _access_token(self, grant: Grant, now: datetime) -> str:
-        name = _secret()
-        self._access.put(name, grant, now)
-        claims = self._common(grant, now) | {
-            "typ": "Bearer",
-            "aud": "account",
-            "jti": name,
-            "exp": _seconds(now + ACCESS_LIFE),
-            "scope": grant.scope,
-            "preferred_username": grant.session.national_id,
-            "SubjectNameID": grant.session.national_id,
-        }
-        return self.keys.sign(claims, now)
-
-    def _common(self, grant: Grant, now: datetime) -> dict[str, Any]:
-        session = grant.session
-        claims = {
-            "iss": self.issuer,
-            "sub": subject(session.national_id),
-            "azp": grant.client.client_id,
-            "iat": _seconds(now),
-            "auth_time": _seconds(session.auth_time),
-            "jti": _secret(),
-            "acr": session.acr,
-            "sid": session.sid,
-            "session_state": session.sid,
-        }
-        return claims | ({"nonce": grant.nonce} if grant.nonce else {})
-
     def _stands(self, grant: Grant, now: datetime) -> bool:
         there = self._sessions.get(grant.session.sid, now) is grant.session
         return there and not grant.revoked and grant.session.national_id in self.people()
-
-    def _holder(self, token: str, now: datetime) -> tuple[Grant, dict[str, Any]] | None:
-        """What an access token of ours stands for, while it counts."""
-        claims = self.keys.verify(token)
-        grant = self._access.get(str(claims.get("jti")), now) if claims else None
-        if claims is None or grant is None or claims.get("typ") != "Bearer" or not self._stands(grant, now):
-            return None
-        return grant, claims
-
-    def introspect(self, token: str, now: datetime) -> dict[str, Any]:
-        """RFC 7662 §2.2. Who it is stands only in the answer for an access token, as at Pro Santé Connect."""
-        if refresh := self._refresh.get(token, now):
-            if refresh.used or not self._stands(refresh.grant, now):
-                return {"active": False}
-            return self._common(refresh.grant, now) | {"active": True, "typ": "Refresh", "aud": self.issuer}
-        held = self._holder(token, now)
-        if held is None:
-            return {"active": False}
-        grant, claims = held
-        person = self.people()[grant.session.national_id]
-        more = {"client_id": grant.client.client_id, "username": person.national_id, "token_type": "Bearer"}
-        return claims | identity(person) | more | {"active": True, "otherIds": other_ids(person)}
-
-    def userinfo(self, token: str, now: datetime) -> dict[str, Any]:
-        """OpenID Connect Core §5.3. Raises ProtocolError(invalid_token)."""
-        held = self._holder(token, now)
-        if held is None:
-            raise ProtocolError("invalid_token", "The token does not count.", 401)
-        return userinfo(self.people()[held[0].session.national_id])
 
     # CIBA
 
@@ -289,7 +188,7 @@ class Provider:
         if len(message) > MESSAGE or not message.isprintable():
             raise ProtocolError("invalid_binding_message", "The message is too long, or cannot be shown.")
         asked = Backchannel(
-            auth_req_id=_secret(),
+            auth_req_id=secret(),
             client=client,
             national_id=national_id,
             scope=given["scope"],
@@ -316,7 +215,7 @@ class Provider:
         if asked is None:
             raise ProtocolError("invalid_request", "This request has ended.")
         if agrees:
-            asked.session = self._new_session(_sid(_secret()), national_id, asked.acr, now)
+            asked.session = self._new_session(_sid(secret()), national_id, asked.acr, now)
             asked.session.clients.add(asked.client.client_id)
         else:
             asked.refused = True
@@ -366,40 +265,18 @@ class Provider:
         return LoggedOut(uri, notices)
 
     def _notices(self, session: Session, now: datetime) -> list[tuple[str, str]]:
-        """A logout token for each client that has an address for it (Back-Channel Logout §2.4)."""
-        made = []
-        for name in sorted(session.clients):
-            client = self.clients[name]
-            if client.backchannel_logout_uri:
-                claims = {
-                    "iss": self.issuer,
-                    "sub": subject(session.national_id),
-                    "aud": name,
-                    "iat": _seconds(now),
-                    "exp": _seconds(now + ID_TOKEN_LIFE),
-                    "jti": _secret(),
-                    "sid": session.sid,
-                    "events": {LOGOUT_EVENT: {}},
-                }
-                made.append((client.backchannel_logout_uri, self.keys.sign(claims, now, "logout+jwt")))
-        return made
-
-
-def _secret() -> str:
-    return secrets.token_urlsafe(32)
+        """A logout token for each client that has an address for it."""
+        told = (self.clients[name] for name in sorted(session.clients))
+        return [
+            (client.backchannel_logout_uri, self.tokens.logout(client, session, now))
+            for client in told
+            if client.backchannel_logout_uri
+        ]
 
 
 def _sid(cookie: str) -> str:
-    return _base64(hashlib.sha256(b"sid\0" + cookie.encode("utf-8", "surrogatepass")).digest())
+    return base64url(hashlib.sha256(b"sid\0" + cookie.encode("utf-8", "surrogatepass")).digest())
 
 
 def _s256(verifier: str) -> str:
-    return _base64(hashlib.sha256(verifier.encode()).digest())
-
-
-def _base64(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
+    return base64url(hashlib.sha256(verifier.encode()).digest())

@@ -41,6 +41,7 @@ class _Page(HTMLParser):
         self.names: dict[str, tuple[_Form, str]] = {}
         self.words: list[str] = []
         self._form: _Form | None = None
+        self._select = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -50,6 +51,11 @@ class _Page(HTMLParser):
                 self.links.setdefault(f"a.{kind}", given)
         elif tag == "form":
             self._form = self.forms[f"#{given.get('id', '')} button"] = _Form(given.get("action", ""))
+        elif tag == "option" and self._form and self._select:
+            self._form.fields.setdefault(self._select, given.get("value", ""))
+        elif tag == "select" and self._form:
+            self._select = given["name"]
+            self.names[f"#{given.get('id', '')}"] = (self._form, self._select)
         elif tag in ("input", "textarea") and self._form and "name" in given:
             self._form.fields[given["name"]] = given.get("value", "")
             self.names[f"#{given.get('id', '')}"] = (self._form, given["name"])
@@ -57,6 +63,8 @@ class _Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._form = None
+        elif tag == "select":
+            self._select = ""
 
     def handle_data(self, data: str) -> None:
         self.words.append(data.strip())
