@@ -21,7 +21,7 @@ from server.db.credentials import SUPERUSER
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users
 from server.db.migrate import upgrade
-from tests.serving import DOMAIN, ONE_WORKER, Served
+from tests.serving import DOMAIN, ONE_WORKER, Served, serving
 
 TEMPLATE = "migrated"
 _numbers = count(1)
@@ -111,11 +111,5 @@ def home(initialised: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Served]:
     """`caducee serve` on free ports with the mailboxes of the main job (tests/serving.py) and their app passwords."""
-    with tempfile.TemporaryDirectory(prefix="caducee-served-") as place:
-        served = Served(Path(place) / "home", ONE_WORKER)
-        served.make()
-        served.start()
-        try:
-            yield served
-        finally:
-            served.stop()
+    with serving(ONE_WORKER) as served:
+        yield served

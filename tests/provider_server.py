@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import socket
 import ssl
@@ -17,7 +18,7 @@ from typing import Any
 
 import httpx
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import RSAKey
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crypto.pki import development
@@ -64,10 +65,10 @@ class CrookedKeys(SigningKeys):
         faults, mixed = self._faults, claims | self._faults.claims
         claims = {name: value for name, value in mixed.items() if value is not None}
         header = {"typ": kind, "kid": self._current.kid, "alg": faults.algorithm}
-        if faults.algorithm == "none":
-            return f"{_part(header)}.{_part(claims)}."
-        if faults.algorithm == "HS256":
-            return jwt.encode(header, claims, OctKey.import_key(self._current.as_pem(private=False)), ["HS256"])
+        if faults.algorithm != "RS256":
+            signed, secret = f"{_part(header)}.{_part(claims)}", self._current.as_pem(private=False)
+            mark = hmac.digest(secret, signed.encode(), "sha256") if faults.algorithm == "HS256" else b""
+            return f"{signed}.{_base64(mark)}"
         if faults.strange_key:
             return jwt.encode(header, claims, self._strange, ["RS256"])
         return super().sign(claims, now, kind)
@@ -142,7 +143,7 @@ async def provider_server(
     try:
         yield made
     finally:
-        await server.drain(clock.monotonic())
+        await server.drain(clock.monotonic() + 5)
         await server.close()
 
 
@@ -193,4 +194,8 @@ async def _changed(app: ASGIApp, scope: Scope, receive: Receive, send: Send, ove
 
 
 def _part(value: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+    return _base64(json.dumps(value).encode())
+
+
+def _base64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()

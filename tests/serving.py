@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CADUCEE = [sys.executable, "-m", "server.cli"]
@@ -26,12 +28,13 @@ INS = "279035121518989"  # an official sample with a valid key (not a person)
 PATIENT = f"{INS}@{PATIENT_DOMAIN}"
 # Tests of load and of faults send from one mailbox what no person sends in an hour.
 UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__RECIPIENTS_PER_HOUR": "0"}
-# For tests that ask nothing of several: a worker takes most of a second of processor to start.
+# For tests that ask nothing of several, nor of the development provider.
 ONE_WORKER = {
     "CADUCEE_RELAY__WORKERS": "1",
     "CADUCEE_SUBMISSION__WORKERS": "1",
     "CADUCEE_PROVIDER__WORKERS": "0",
 }
+PROVIDED = ONE_WORKER | {"CADUCEE_PROVIDER__WORKERS": "1"}
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 
@@ -172,6 +175,19 @@ class Served:
         client = imaplib.IMAP4_SSL("localhost", self.ports["imap_tls"], ssl_context=self.tls(), timeout=30)
         client.login(address, self.passwords[address])
         return client
+
+
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[Served]:
+    """A `Served` with the mailboxes of the main job, from when every role answers."""
+    with tempfile.TemporaryDirectory(prefix="caducee-served-") as place:
+        served = Served(Path(place) / "home", environment)
+        served.make()
+        served.start()
+        try:
+            yield served
+        finally:
+            served.stop()
 
 
 _made: dict[str, tuple[tempfile.TemporaryDirectory[str], Served]] = {}  # by domain, until the process ends

@@ -84,7 +84,8 @@ def application(provider: Provider, hosts: frozenset[str], tls: ssl.SSLContext, 
             Request(scope), ProtocolError("server_error" if status >= 500 else "invalid_request", known, status)
         )
 
-    return Guard(app, hosts, failed)
+    app.add_middleware(Guard, hosts=hosts, failed=failed)
+    return app
 
 
 async def _refused(request: Request, error: Exception) -> Response:

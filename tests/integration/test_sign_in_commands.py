@@ -7,13 +7,21 @@ import imaplib
 import json
 import smtplib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crypto.pki import development
 from server.base import clock
-from tests.serving import DOCTOR, DOMAIN, PHARMACY, Served, caducee, refused
+from tests.serving import DOCTOR, DOMAIN, PHARMACY, PROVIDED, Served, caducee, refused, serving
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Served]:
+    """With the development provider."""
+    with serving(PROVIDED) as served:
+        yield served
 
 
 def test_a_program_is_given_a_certificate(running: Served) -> None:
@@ -122,6 +130,28 @@ def test_a_team_mailbox_is_shared(running: Served) -> None:
     assert "type PER" in refused("mailbox", "delegate", team, "--to", team, home=running.home)
     caducee("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
     assert "not shared" in refused("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
+
+
+def test_practice_software_gets_a_token_of_the_development_provider(running: Served) -> None:
+    """By CIBA, for the holder of a mailbox who was enrolled when the mailbox was made, and for the provider's own."""
+    known = json.loads(caducee("identity", "people", "--json", home=running.home))
+    assert "810000000017" in {person["national_id"] for person in known}
+    assert "899000000044  Sacha APPRENTI  no profession" in caducee("identity", "people", home=running.home)
+    for person, national_id in ((DOCTOR, "810000000017"), ("99000000010", "899000000010")):
+        made = json.loads(caducee("identity", "token", person, "--json", home=running.home))
+        said = json.loads(base64.urlsafe_b64decode(made["access_token"].split(".")[1] + "=="))
+        assert (said["SubjectNameID"], said["azp"], made["expires_in"]) == (national_id, "logiciel", 120)
+    assert caducee("identity", "token", "810000000017", home=running.home).count(".") == 2
+    assert "no RPPS" in refused("identity", "token", PHARMACY, home=running.home)
+    assert "unknown_user_id" in refused("identity", "token", "899000000051", home=running.home)
+    assert "no client caducee-web for CIBA" in refused(
+        "identity", "token", DOCTOR, "--client", "caducee-web", home=running.home
+    )
+    off = {"CADUCEE_PROVIDER__WORKERS": "0"}
+    assert "provider.workers is 0" in refused("identity", "token", DOCTOR, home=running.home, environment=off)
+    production = {"CADUCEE_PRODUCTION": "true", "CADUCEE_IDENTITY__DEVELOPMENT_SIGN_IN": "false"}
+    assert "provider: workers must be 0" in refused("identity", "people", home=running.home, environment=production)
+    assert "may be anybody" in caducee("doctor", home=running.home)
 
 
 def test_a_development_token_is_made_only_for_development(running: Served) -> None:

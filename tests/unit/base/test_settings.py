@@ -52,6 +52,12 @@ def test_patients_have_a_domain_of_their_own(tmp_path: Path) -> None:
             {},
             "line 3: identity: development_sign_in must be false",
         ),
+        (
+            'domain = "a.example"\nproduction = true\n\n[provider]\nport = 1\nworkers = 1\n',
+            {},
+            "line 4: provider: workers must be 0 when production is true",
+        ),
+        ('domain = "a.example"\n[provider]\nworkers = 2\n', {}, "line 3: provider.workers"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, environment: dict[str, str], said: str) -> None:
