@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from server.base.health import Health
-from server.base.settings import Edge, Settings
+from server.base.sections import Edge
+from server.base.settings import Settings
 
 if TYPE_CHECKING:
     import asyncpg

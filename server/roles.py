@@ -32,7 +32,8 @@ from server.audit.indicators import Indicators
 from server.base import clock, health, log
 from server.base.processes import die_with
 from server.base.seal import Allowed, Sealed, code, seal
-from server.base.settings import Edge, Settings, SettingsError, find_home, load
+from server.base.sections import Edge
+from server.base.settings import Settings, SettingsError, find_home, load
 from server.db import pool, queries
 from server.db.confinement import EmbeddedError
 from server.identity import questions

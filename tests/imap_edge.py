@@ -14,7 +14,7 @@ import structlog
 
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets, bind
-from server.base.settings import MailEdge, Trust
+from server.base.sections import MailEdge, Trust
 from server.identity.accounts import Accounts
 from server.imap.edge import ImapEdge, serve
 from tests.store_world import PHARMACY, World, message

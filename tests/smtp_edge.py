@@ -18,7 +18,7 @@ from crypto.pki import development
 from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets, bind
 from server.base import clock
-from server.base.settings import Trust
+from server.base.sections import Trust
 from server.identity.accounts import Accounts
 from server.smtp.edge import SmtpEdge, serve_relay, serve_submission
 from tests.store_world import World

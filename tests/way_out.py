@@ -17,8 +17,9 @@ from crypto.smime.anchors import TrustAnchors
 from server.app import Context, Sockets
 from server.audit.trail import Told, of_owner
 from server.base import clock, log
-from server.base.settings import Relay, Settings, Trust
-from server.base.settings import Sender as SenderSettings
+from server.base.sections import Relay, Trust
+from server.base.sections import Sender as SenderSettings
+from server.base.settings import Settings
 from server.sender.keys import DayKeys
 from server.sender.worker import Sender, serve
 from server.transport.envelope import Envelope, Notify, Recipient, Remote

@@ -19,7 +19,8 @@ from crypto.smime.anchors import TrustAnchors
 from crypto.smime.sign import sign_detached
 from server.app import Context, Sockets
 from server.base import clock, log
-from server.base.settings import Identity, Settings
+from server.base.sections import Identity
+from server.base.settings import Settings
 from server.cli.demo.prescription import prescription_pdf
 from server.identity.model import Principal
 from server.mailbox.model import OwnerKind

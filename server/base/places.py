@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from server.base.settings import Edge, Settings
+from server.base.sections import Edge
+from server.base.settings import Settings
 
 # Services of mail programs, what is better first: TLS from the first octet (RFC 8314 §3), then STARTTLS.
 MAIL_SERVICES: Final = ("submission_tls", "submission", "imap_tls", "imap")

@@ -22,7 +22,7 @@ import structlog
 
 from server.base.errors import ProtocolViolation, Reason
 from server.base.limits import PROXY_HEADER_BYTES, PROXY_HEADER_SECONDS
-from server.base.settings import Network
+from server.base.sections import Network
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = len(SIGNATURE) + 4

@@ -22,7 +22,8 @@ from crypto.smime.anchors import TrustAnchors
 from server.app import LISTENERS, bind
 from server.base import clock, health, landlock, log
 from server.base.limits import ALARM_WINDOW_HOURS, MIB
-from server.base.settings import Edge, Settings
+from server.base.sections import Edge
+from server.base.settings import Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError

@@ -22,7 +22,8 @@ from crypto.pki.standing import Status
 from crypto.smime.anchors import TrustAnchors
 from server.audit.trail import Audit
 from server.base import clock, metrics
-from server.base.settings import Edge, Settings
+from server.base.sections import Edge
+from server.base.settings import Settings
 from server.identity import queries
 from server.trust.follow import Follower
 from server.trust.members import Peer

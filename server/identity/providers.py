@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
-from server.base.settings import IdentityProvider, Settings, SettingsError
+from server.base.sections import IdentityProvider
+from server.base.settings import Settings, SettingsError
 
 SECRET_CHARACTERS = 1_000
 

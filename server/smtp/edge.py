@@ -11,7 +11,7 @@ from server.app import Context, Sockets
 from server.base import clock
 from server.base.log import Pseudonyms
 from server.base.proxy import behind
-from server.base.settings import Network
+from server.base.sections import Network
 from server.base.tls import server_context
 from server.identity.accounts import Accounts
 from server.identity.model import Rights

@@ -20,7 +20,7 @@ from server.base.errors import Reason, TryLater
 from server.base.later import Later
 from server.base.limits import SENDING_NAMES, SOFTWARE_RATE
 from server.base.log import Pseudonyms
-from server.base.settings import Submission
+from server.base.sections import Submission
 from server.identity.model import Principal
 from server.mailbox.model import OwnerKind
 from server.mailbox.trouble import meaning

@@ -22,7 +22,7 @@ from crypto.pki.revocation import Knowledge
 from crypto.pki.standing import Unusable
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock
-from server.base.settings import Trust
+from server.base.sections import Trust
 from server.db.pool import trouble
 from server.trust import queries
 from server.trust.signature import NotSigned, signed_root

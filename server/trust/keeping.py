@@ -23,7 +23,7 @@ from crypto.pki.ocsp import OcspAnswer
 from crypto.pki.standing import CLOCK_LEEWAY, Unusable
 from crypto.smime.anchors import TrustAnchors
 from server.base.errors import CaduceeError
-from server.base.settings import Trust
+from server.base.sections import Trust
 from server.trust import queries
 from server.trust.signature import NotSigned, signed_root
 from server.trust.sources import pinned_signer

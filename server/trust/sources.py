@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from server.base import https
-from server.base.settings import Edge, Settings, SettingsError, Trust
+from server.base.sections import Edge, Trust
+from server.base.settings import Settings, SettingsError
 from server.trust.members import Attribute, DistinguishedName
 
 

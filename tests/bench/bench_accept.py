@@ -28,7 +28,8 @@ from crypto.pki.issue import Issued, new_root, professional
 from crypto.smime.anchors import TrustAnchors
 from crypto.smime.sign import sign_detached
 from server.base import clock
-from server.base.settings import Database, Settings
+from server.base.sections import Database
+from server.base.settings import Settings
 from server.db.embedded import EmbeddedPostgres
 from server.db.migrate import upgrade
 from server.db.pool import connect

@@ -25,7 +25,8 @@ import asyncpg
 
 from crypto.edge import EdgeKeys
 from crypto.keyring import Keyring
-from server.base.settings import Database, Settings
+from server.base.sections import Database
+from server.base.settings import Settings
 from server.db import pool as database_pool
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users

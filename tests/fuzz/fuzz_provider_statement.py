@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from server.base.settings import IdentityProvider
+from server.base.sections import IdentityProvider
 from server.identity.oidc import claims, flow, signed, statements
 from server.identity.oidc.faults import NotProven
 from server.identity.oidc.metadata import Metadata

@@ -13,7 +13,8 @@ import dns.resolver
 import dns.zone
 import pytest
 
-from server.base.settings import Edge, Settings
+from server.base.sections import Edge
+from server.base.settings import Settings
 from server.cli.common import Failure
 from server.cli.dns import records, remarks_on
 from server.web.application import host_names

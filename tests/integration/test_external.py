@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from server.base.settings import Database as DatabaseSettings
+from server.base.sections import Database as DatabaseSettings
 from server.base.settings import Settings
 from server.db import pool as database_pool
 from server.db.confinement import Kind, choose, installed_binaries

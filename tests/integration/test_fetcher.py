@@ -27,7 +27,8 @@ from crypto.smime.signed_data import Kind, SignedData
 from crypto.smime.verify import verify
 from server.base import clock
 from server.base.https import NotFetched
-from server.base.settings import Fetcher, Settings, Trust
+from server.base.sections import Fetcher, Trust
+from server.base.settings import Settings
 from server.base.tls import client_context
 from server.fetcher.http import fetch
 from server.fetcher.refresh import Outcome, Refresher

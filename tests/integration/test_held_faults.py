@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crypto.blob import HEADER, SEALED_CHUNK
 from server.base import clock, log
 from server.base.errors import CaduceeError
-from server.base.settings import Settings, Transport
+from server.base.sections import Transport
+from server.base.settings import Settings
 from server.base.tls import operator_context, server_context
 from server.sender.dialogue import Outcome
 from server.sender.download import Downloads, Lost, NotHeld

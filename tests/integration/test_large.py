@@ -17,7 +17,7 @@ from crypto.smime.anchors import TrustAnchors
 from crypto.smime.sign import sign_detached, sign_opaque
 from server.base import clock
 from server.base.limits import LARGE_MESSAGE_SECONDS, STRAY_PIECES_SECONDS
-from server.base.settings import Transport
+from server.base.sections import Transport
 from server.mail.summary import Summary
 from server.mailbox import maintenance
 from server.mailbox.check import check, problems_of

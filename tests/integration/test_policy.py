@@ -14,7 +14,7 @@ from cryptography import x509
 
 from crypto.smime.anchors import TrustAnchors
 from server.base import limits
-from server.base.settings import Relay, Transport
+from server.base.sections import Relay, Transport
 from server.identity.model import Principal
 from server.mailbox import terms
 from server.mailbox.model import OwnerKind

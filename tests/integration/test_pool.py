@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from server.base.errors import Reason, TryLater
-from server.base.settings import Database as DatabaseSettings
+from server.base.sections import Database as DatabaseSettings
 from server.base.settings import Settings
 from server.db import pool as database_pool
 from server.db.embedded import EmbeddedPostgres

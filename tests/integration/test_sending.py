@@ -13,7 +13,7 @@ from server.base import clock
 from server.base.errors import Reason, TryLater
 from server.base.limits import SOFTWARE_RATE
 from server.base.log import Pseudonyms
-from server.base.settings import Submission
+from server.base.sections import Submission
 from server.identity.model import Principal
 from server.smtp import reply_codes as r
 from server.transport.sending import Sending

@@ -19,7 +19,7 @@ from crypto.pki.issue import Issued, new_root, organisation_client, professional
 from crypto.smime.anchors import TrustAnchors
 from server.audit import trail
 from server.base import clock
-from server.base.settings import Identity
+from server.base.sections import Identity
 from server.identity import certificates, delegations
 from server.identity.delegations import Delegation
 from server.identity.model import Rights

@@ -14,7 +14,7 @@ from cryptography import x509
 from crypto.pki.issue import new_root, server
 from crypto.smime.anchors import TrustAnchors
 from server.base import clock
-from server.base.settings import Trust
+from server.base.sections import Trust
 from server.trust.follow import Follower
 from server.trust.keeping import Keeper, Rejected, keep_crl, keep_ocsp
 from server.trust.space import TrustSpace

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from server.audit.trail import of_owner
 from server.base import clock
-from server.base.settings import Alarms as Thresholds
+from server.base.sections import Alarms as Thresholds
 from server.transport import alarms
 from server.transport.alarms import Alarms
 from server.transport.volume import Volume

@@ -14,7 +14,7 @@ import pytest
 from server.audit.indicators import Indicators
 from server.base.errors import Reason
 from server.base.limits import SESSION_IDLE_SECONDS, WEB_BODY_BYTES, WEB_HEADER_BYTES
-from server.base.settings import Identity
+from server.base.sections import Identity
 from server.web.problems import PROBLEMS
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
 from tests.web_site import PDF, SUBJECT, Site, deliver, prescription, sign_in, site, token_in

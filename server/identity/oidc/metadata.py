@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from server.base.settings import IdentityProvider
+from server.base.sections import IdentityProvider
 from server.identity.oidc.faults import Fault, NotProven
 
 

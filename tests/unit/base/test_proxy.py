@@ -17,7 +17,7 @@ from crypto.pki import development
 from server.base import clock, limits
 from server.base.errors import ProtocolViolation
 from server.base.proxy import SIGNATURE, Header, behind, parse
-from server.base.settings import Network
+from server.base.sections import Network
 from server.base.tls import client_context, server_context
 from server.base.tls_stream import TlsStream
 

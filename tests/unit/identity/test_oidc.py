@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from crypto.edge import EdgeKeys
-from server.base.settings import IdentityProvider
+from server.base.sections import IdentityProvider
 from server.identity.oidc import claims, flow, signed, statements
 from server.identity.oidc.faults import Fault, NotProven
 from server.identity.oidc.flow import Transaction

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from directory.identifiers import is_rpps
-from server.base.settings import DevelopmentProvider, Settings
+from server.base.sections import DevelopmentProvider
+from server.base.settings import Settings
 from server.provider import clients, people
 from server.provider.claims import userinfo
 from server.provider.model import Client
