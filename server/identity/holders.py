@@ -25,6 +25,7 @@ from crypto.sealing import unwrap, wrap
 from server.audit.trail import Audit
 from server.base import clock
 from server.identity import queries
+from server.identity.oidc.faults import Fault, NotProven
 
 WARNING = timedelta(days=30)
 PROFESSIONALS = ("PER", "CAB")  # kinds of mailboxes that a professional holds
@@ -89,6 +90,22 @@ async def held(pool: asyncpg.Pool, edge: EdgeKeys, person: str) -> Held:
     rows = [row for row in await pool.fetch(queries.HELD, found) if opened(edge, row) == person]
     missing = max((row["missing_since"] for row in rows if row["missing_since"]), default=None)
     return Held(found, tuple(row["owner_id"] for row in rows), missing)
+
+
+async def admitted(pool: asyncpg.Pool, edge: EdgeKeys, person: str) -> Held:
+    """The mailboxes of somebody who signs in. Raises NotProven: NO_MAILBOX, LEFT."""
+    found = await held(pool, edge, person)
+    if not found.owner_ids:
+        raise NotProven(Fault.NO_MAILBOX)
+    if found.ends_at is not None and found.ends_at <= clock.now():
+        raise NotProven(Fault.LEFT)
+    return found
+
+
+async def missing_since(pool: asyncpg.Pool, found: bytes) -> datetime | None:
+    """Since when the directory lists the person of a token no more."""
+    rows = await pool.fetch(queries.HELD, found)
+    return max((row["missing_since"] for row in rows if row["missing_since"]), default=None)
 
 
 def opened(edge: EdgeKeys, row: asyncpg.Record) -> str | None:

@@ -90,9 +90,9 @@ class Asker:
         found = await self._ask("ended", provider=provider, token=logout_token)
         return Ended(**{**found, "until": datetime.fromtimestamp(found["until"], UTC)})
 
-    async def sign_out(self, provider: str, hint: str, page: str) -> str:
-        """The address at the provider where its own session ends, which leads back to `page`; "" where it has none."""
-        return str((await self._ask("sign-out", provider=provider, hint=hint, page=page))["address"])
+    async def sign_out(self, provider: str) -> str:
+        """The address at the provider where its own session ends; "" where it has none."""
+        return str((await self._ask("sign-out", provider=provider))["address"])
 
     async def _ask(self, name: str, **question: Any) -> dict[str, Any]:
         try:

@@ -135,14 +135,9 @@ class Provider:
         sid, subject, jti, until = statements.logout_token(found, self._expected(), clock.now())
         return sid, subject, jti, until.timestamp()
 
-    async def sign_out(self, hint: str, page: str) -> str:
-        """OpenID Connect RP-Initiated Logout 1.0 §2."""
-        found = await self._metadata.get()
-        if not found.end_session:
-            return ""
-        values = {"client_id": self.settings.client_id, "post_logout_redirect_uri": page}
-        values |= {"id_token_hint": hint} if hint else {}
-        return f"{found.end_session}{'&' if '?' in found.end_session else '?'}{urlencode(values)}"
+    async def sign_out(self) -> str:
+        """Where its own session ends (OpenID Connect RP-Initiated Logout 1.0 §2); "" where it has no such place."""
+        return (await self._metadata.get()).end_session
 
     async def _token(self, token: str) -> Person:
         expected, software = self._expected(), self.settings.software

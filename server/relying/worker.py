@@ -56,7 +56,7 @@ class Answering:
             sid, subject, jti, until = await provider.ended(question["token"])
             return {"sid": sid, "subject": subject, "jti": jti, "until": until}
         if asked == "sign-out":
-            return {"address": await provider.sign_out(question["hint"], question["page"])}
+            return {"address": await provider.sign_out()}
         raise ValueError("no such question")
 
     async def _token(self, token: str) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from server.base.ids import trace_id
 from server.base.settings import Settings
 from server.db.pool import trouble
 from server.http.guard import Guard
+from server.identity.questions import asker
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
 from server.record.prescriptions import Prescriptions
@@ -35,6 +36,7 @@ from server.web.pages import (
     mailboxes,
     message,
     prescription,
+    provider,
     public,
     record,
     reply,
@@ -74,6 +76,7 @@ async def open_services(context: Context) -> Services:
         acceptor=acceptor,
         renderer=Renderer(context.settings),
         harvest=Harvest(),
+        asker=asker(context.settings),
         log=context.log,
     )
 
@@ -84,7 +87,7 @@ def application(opened: Services) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
     for page in (
-        *(public, home, mailboxes, listing, message, attachment, reply, write, directory),
+        *(public, home, provider, mailboxes, listing, message, attachment, reply, write, directory),
         *(record, prescription, sessions),
     ):
         app.include_router(page.router)

@@ -12,6 +12,7 @@ from crypto.edge import EdgeKeys
 from server.audit.trail import Audit
 from server.base.harvest import Harvest
 from server.base.settings import Settings
+from server.identity.questions import Asker
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
 from server.record.prescriptions import Prescriptions
@@ -41,6 +42,7 @@ class Services:
     acceptor: Acceptor
     renderer: Renderer
     harvest: Harvest
+    asker: Asker | None  # the way to identity providers, where there are any
     log: Any
 
 

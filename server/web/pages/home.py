@@ -1,39 +1,33 @@
-"""The front page, sign-in and sign-out.
+"""The front page, with the ways to sign in, and the one of them that asks for no proof.
 
-Every way of signing in ends in `_welcome`: a proof gives an owner and how it was proven, the rest is the same for all.
-The development sign-in asks for no proof; settings refuse it in production, and this file checks again.
+The development sign-in is refused by the settings in production, and this file checks again.
 """
 
 from __future__ import annotations
 
 import secrets
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from server.base import metrics
 from server.base.errors import ProtocolViolation, Reason, Refused
 from server.base.limits import ADDRESS
 from server.identity.sessions import queries
 from server.identity.sessions.model import Proof, SignIn
 from server.mail.addresses import normalise
-from server.mailbox.model import Identity, OwnerState, Route
+from server.mailbox.model import Identity, OwnerState
 from server.mailbox.routes import routes
-from server.mailbox.trouble import connection
 from server.web.language import WORDS
 from server.web.renderer import language_of
 from server.web.services import Services, services
 from server.web.visitor import (
     FORM_COOKIE,
-    SESSION_COOKIE,
     NotSignedIn,
-    Visitor,
-    forget_session,
     form_of,
-    keep_session,
     signed_in,
 )
+from server.web.welcome import refused, welcome
 
 router = APIRouter()
 
@@ -52,7 +46,7 @@ async def front(request: Request, fin: str = "", parti: str = "") -> Response:
             notice = say("Votre connexion est terminée. Reconnectez-vous pour continuer.")
         elif parti:
             notice = say("Vous êtes déconnecté.")
-        return await _sign_in_page(request, notice=notice)
+        return await sign_in_page(request, notice=notice)
     return RedirectResponse("/messages", 303)
 
 
@@ -64,53 +58,23 @@ async def sign_in(request: Request) -> Response:
         raise HTTPException(404)
     fields = await form_of(request, request.cookies.get(FORM_COOKIE, ""))
     given = fields.get("adresse", "").strip()
-    network = request.client.host if request.client else ""
     try:
         address = normalise(given)
         route = (await routes(room.pool, room.edge, [address])).get(address)
         if route is None or route.state is not OwnerState.ACTIVE:
             raise Refused(Reason.BAD_CREDENTIALS, "There is no such mailbox.")
     except (Refused, ProtocolViolation):
-        metrics.SIGN_INS.labels("web", "refused").inc()
-        async with connection(room.pool) as acquired:
-            await room.audit.sign_in_refused(acquired, given[:ADDRESS], "web", Reason.BAD_CREDENTIALS, network)
+        await refused(request, given[:ADDRESS], Reason.BAD_CREDENTIALS)
         say = WORDS[language_of(request)].say
         error = say("Aucune boîte ouverte n’a cette adresse ici. Vérifiez ce que vous avez saisi, puis recommencez.")
-        return await _sign_in_page(request, status=403, error=error, address=given[:ADDRESS])
-    return await _welcome(request, route, SignIn.DEVELOPMENT, address)
+        return await sign_in_page(request, status=403, error=error, address=given[:ADDRESS])
+    return await welcome(request, route.owner_id, Proof(SignIn.DEVELOPMENT))
 
 
-@router.post("/deconnexion")
-async def sign_out(request: Request, visitor: Visitor = Depends(signed_in)) -> Response:
-    """End this session."""
-    await form_of(request, visitor.token)
-    await services(request).sessions.end(visitor.token)
-    response = RedirectResponse("/?parti=1", 303)
-    forget_session(response)
-    # What the browser kept of the pages goes too: the next person at this desk finds nothing with "back".
-    response.headers["Clear-Site-Data"] = '"cache"'
-    return response
-
-
-async def _welcome(request: Request, route: Route, how: SignIn, address: str) -> Response:
-    """Open the session of somebody whose identity `how` has just proved."""
-    room = services(request)
-    agent = request.headers.get("user-agent", "")
-    opened = await room.sessions.open(route.owner_id, Proof(how), agent, request.cookies.get(SESSION_COOKIE))
-    network = request.client.host if request.client else ""
-    async with connection(room.pool) as acquired:
-        await room.audit.signed_in(acquired, address, route.owner_id, "web", how, network)
-    metrics.SIGN_INS.labels("web", "accepted").inc()
-    metrics.CONNECTIONS.labels("web", route.kind).inc()
-    response = RedirectResponse("/messages", 303)
-    keep_session(response, opened)
-    response.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
-    return response
-
-
-async def _sign_in_page(
+async def sign_in_page(
     request: Request, *, status: int = 200, notice: str = "", error: str = "", address: str = ""
 ) -> Response:
+    """The front page of who is not signed in."""
     room = services(request)
     # Before there is a session, a random cookie of this browser stands in for it: no other site knows its form token.
     cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
@@ -124,6 +88,7 @@ async def _sign_in_page(
         error=error,
         address=address,
         development=development,
+        providers=room.settings.identity.providers,
         form_token=room.sessions.form_token(cookie),
         mailboxes=await _offered(room) if development else [],
     )

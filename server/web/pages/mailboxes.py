@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from server.base import metrics
 from server.base.errors import Reason, Refused
-from server.identity import acting
+from server.identity import acting, holders
 from server.identity.acting import Openable
 from server.identity.model import Rights
 from server.mailbox.model import Identity
@@ -40,8 +40,17 @@ async def mailboxes(request: Request, fin: str = "", visitor: Visitor = Depends(
         for one in await acting.openable(room.pool, room.edge, visitor.session)
         if (choice := await _choice(room, one)) is not None
     ]
-    notice = words_of(request).say("Vous n’avez plus accès à la boîte qui était ouverte.") if fin else ""
-    return room.renderer.page(request, "boites.html", room="boites", choices=choices, notice=notice)
+    words = words_of(request)
+    notice = words.say("Vous n’avez plus accès à la boîte qui était ouverte.") if fin else ""
+    holder = visitor.session.holder
+    missing = await holders.missing_since(room.pool, holder) if holder is not None else None
+    warning = ""
+    if missing is not None:
+        warning = words.say(
+            "Le registre national ne vous mentionne plus. Sans correction, vos boîtes se fermeront le %(date)s.",
+            date=words.moment(missing + holders.WARNING),
+        )
+    return room.renderer.page(request, "boites.html", room="boites", choices=choices, notice=notice, warning=warning)
 
 
 @router.post("")

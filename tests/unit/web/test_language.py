@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
+from server.identity.oidc.faults import Fault
 from server.web import document_wording, wording
 from server.web.language import LOCALE, WORDS, Language, choose
 from server.web.pages.listing import LABELS
+from server.web.pages.provider import SENTENCES
 from server.web.problems import _OF_STATUS, PROBLEMS
 from server.web.renderer import TEMPLATES
 
@@ -25,7 +27,8 @@ def said() -> set[str]:
     found = {sentence for file in files for sentence in SAID.findall(Path(file).read_text(encoding="utf-8"))}
     verdicts = (wording.TITLES, wording.SENTENCES, wording.COVERAGE, wording.DOUBTS, wording.DIFFERENCES)
     documents = (document_wording.TITLES, document_wording.SENTENCES, document_wording.DOUBTS)
-    found |= {sentence for table in (*verdicts, *documents, wording.KINDS, LABELS) for sentence in table.values()}
+    tables = (*verdicts, *documents, wording.KINDS, LABELS, SENTENCES)
+    found |= {sentence for table in tables for sentence in table.values()}
     return found | {problem.sentence for problem in (*PROBLEMS.values(), *_OF_STATUS.values())}
 
 
@@ -44,6 +47,7 @@ def test_wording_covers_every_verdict() -> None:
     assert set(wording.DOUBTS) == set(wording.Doubt)
     assert set(document_wording.SENTENCES) == set(document_wording.Reason)
     assert set(document_wording.DOUBTS) == set(document_wording.Doubt)
+    assert set(SENTENCES) == set(Fault)
     assert set(wording.DIFFERENCES) == set(wording.Difference)
 
 
