@@ -24,6 +24,7 @@ from crypto.errors import CryptoError
 from crypto.sealing import unwrap, wrap
 from server.audit.trail import Audit
 from server.base import clock
+from server.base.settings import Settings
 from server.identity import queries
 from server.identity.oidc.faults import Fault, NotProven
 
@@ -49,12 +50,30 @@ def subject(provider: str, name: str) -> str:
     return f"{_SUBJECT}\0{provider}\0{name}"
 
 
+def named(settings: Settings, provider: str, name: str, national_id: str) -> str:
+    """Whom a provider of the settings names: by national identifier where it is one of professionals."""
+    professional = settings.identity.providers[provider].kind == "professional"
+    return national(national_id) if professional else subject(provider, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A mailbox and the person who holds it."""
+
+    owner_id: int
+    address: str
+    person: str
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The active mailboxes of a person, those of type PER first; `missing_since`: no longer in the directory since."""
+    """The active mailboxes of a person, those of type PER first, and the address of the first one, which names the
+    person in the trail; `missing_since`: no longer in the directory since.
+    """
 
     token: bytes
     owner_ids: tuple[int, ...]
+    name: str
     missing_since: datetime | None = None
 
     @property
@@ -69,16 +88,16 @@ def token(edge: EdgeKeys, person: str) -> bytes:
 
 
 async def bind(
-    connection: asyncpg.Connection, edge: EdgeKeys, people: Sequence[tuple[int, str]], actor: str = "operator"
+    connection: asyncpg.Connection, edge: EdgeKeys, bindings: Sequence[Binding], actor: str = "operator"
 ) -> None:
-    """Let each person (mailbox's number, and who holds it) open the mailbox by their identity provider. Idempotent."""
-    tokens = [token(edge, person) for _, person in people]
+    """Let each person open the mailbox by their identity provider. Idempotent."""
+    tokens = [token(edge, one.person) for one in bindings]
     sealed = [
-        wrap(_key(edge), person.encode(), _context(found, owner_id))
-        for (owner_id, person), found in zip(people, tokens, strict=True)
+        wrap(_key(edge), f"{one.address}\n{one.person}".encode(), _context(found, one.owner_id))
+        for one, found in zip(bindings, tokens, strict=True)
     ]
     async with connection.transaction():
-        numbers = [owner_id for owner_id, _ in people]
+        numbers = [one.owner_id for one in bindings]
         new = await connection.fetch(queries.BIND, tokens, numbers, sealed, clock.now())
         for row in new:
             await Audit(edge).holder_bound(connection, actor, row["owner_id"])
@@ -87,9 +106,10 @@ async def bind(
 async def held(pool: asyncpg.Pool, edge: EdgeKeys, person: str) -> Held:
     """The mailboxes of a person, who may be unknown here."""
     found = token(edge, person)
-    rows = [row for row in await pool.fetch(queries.HELD, found) if opened(edge, row) == person]
+    rows = await pool.fetch(queries.HELD, found)
+    bound = [one for row in rows if (one := opened(edge, row)) is not None and one.person == person]
     missing = max((row["missing_since"] for row in rows if row["missing_since"]), default=None)
-    return Held(found, tuple(row["owner_id"] for row in rows), missing)
+    return Held(found, tuple(one.owner_id for one in bound), bound[0].address if bound else "", missing)
 
 
 async def admitted(pool: asyncpg.Pool, edge: EdgeKeys, person: str) -> Held:
@@ -108,12 +128,14 @@ async def missing_since(pool: asyncpg.Pool, found: bytes) -> datetime | None:
     return max((row["missing_since"] for row in rows if row["missing_since"]), default=None)
 
 
-def opened(edge: EdgeKeys, row: asyncpg.Record) -> str | None:
-    """The person that a row (token, owner_id, sealed) is of; None when it was not written with the edge's secret."""
+def opened(edge: EdgeKeys, row: asyncpg.Record) -> Binding | None:
+    """What a row (token, owner_id, sealed) binds; None when it was not written with the edge's secret."""
     try:
-        return unwrap(_key(edge), row["sealed"], _context(row["token"], row["owner_id"])).decode()
+        text = unwrap(_key(edge), row["sealed"], _context(row["token"], row["owner_id"])).decode()
     except CryptoError:
         return None
+    address, _, person = text.partition("\n")
+    return Binding(row["owner_id"], address, person)
 
 
 class Missing:
@@ -138,7 +160,8 @@ class Missing:
 
 def national_of(edge: EdgeKeys, row: asyncpg.Record) -> str | None:
     """The national identifier that a row is of; None for a provider's own subject."""
-    kind, _, identifier = (opened(edge, row) or "").partition("\0")
+    bound = opened(edge, row)
+    kind, _, identifier = bound.person.partition("\0") if bound is not None else ("", "", "")
     return identifier if kind == _NATIONAL else None
 
 

@@ -37,7 +37,6 @@ class SignedIn:
 
     subject: str = field(repr=False)
     national_id: str = field(repr=False)
-    professional: bool
     acr: str
     at: datetime
     sid: str = field(repr=False)

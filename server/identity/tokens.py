@@ -1,7 +1,8 @@
-"""Access tokens of identity providers: one interface, and the development provider that signs its own.
+"""Access tokens of identity providers, which practice software brings by XOAUTH2 and OAUTHBEARER.
 
-A provider's verifier says whose token it is, by the numbers of the mailboxes that the person holds; which of them, or
-of those shared with them, is opened, is for the accounts. Tokens are looked at once, at sign-in, and never kept.
+The verifier says whose token it is, by the numbers of the mailboxes that the person holds; which of them, or of those
+shared with them, is opened, is for the accounts. Tokens are looked at once, at sign-in, and never kept: those of Pro
+Santé Connect live two minutes, the session that one opens as long as the accounts say.
 
 The development provider stands in for a real one where `identity.development_sign_in` is set, which production refuses.
 Its tokens name their kind in clear ("caducee-development."), live ten minutes and hold the address encrypted: whoever
@@ -19,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import asyncpg
+import structlog
 
 from crypto import blind_index
 from crypto.edge import EdgeKeys
@@ -26,7 +28,11 @@ from crypto.errors import CryptoError
 from crypto.sealing import unwrap, wrap
 from server.base import clock
 from server.base.settings import Settings
-from server.identity import queries
+from server.identity import holders, queries
+from server.identity.oidc.faults import NotProven
+from server.identity.questions import Asker, asker
+
+log = structlog.get_logger()
 
 DEVELOPMENT_LIFE = timedelta(minutes=10)
 _PREFIX = "caducee-development."
@@ -47,6 +53,26 @@ class TokenVerifier(Protocol):
 
     async def verify(self, token: str) -> Person | None:
         """Whose token this is, now; None when it is nobody's (any more). Raises TryLater when nobody can say."""
+
+
+class ProviderTokens:
+    """Those of the providers of the settings, which the role `identity` asks about."""
+
+    def __init__(self, asker: Asker, settings: Settings, pool: asyncpg.Pool, edge: EdgeKeys) -> None:
+        self._asker = asker
+        self._settings = settings
+        self._pool = pool
+        self._edge = edge
+
+    async def verify(self, token: str) -> Person | None:
+        try:
+            found = await self._asker.token(token)
+            person = holders.named(self._settings, found.provider, found.subject, found.national_id)
+            held = await holders.admitted(self._pool, self._edge, person)
+        except NotProven as fault:
+            log.info("token_refused", fault=fault.fault)
+            return None
+        return Person(held.owner_ids, held.name, found.provider)
 
 
 class DevelopmentTokens:
@@ -83,6 +109,9 @@ _STANDARD = str.maketrans("-_", "+/")
 
 def verifier(settings: Settings, pool: asyncpg.Pool, edge: EdgeKeys) -> TokenVerifier | None:
     """The verifier of the configured provider; None without one: token mechanisms are then not offered."""
+    asks = asker(settings)
+    if asks is not None and any(one.software for one in settings.identity.providers.values()):
+        return ProviderTokens(asks, settings, pool, edge)
     if settings.identity.development_sign_in and not settings.production:
         return DevelopmentTokens(pool, edge)
     return None

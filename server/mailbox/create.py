@@ -75,8 +75,8 @@ async def create(
         await connection.execute(queries.ADD_ADDRESSES, tokens, [key.owner_id for key in owners], proofs)
         created = [Created(key.owner_id, address) for key, address in zip(owners, addresses, strict=True)]
         people = [
-            (key.owner_id, holders.of_rpps(mailbox.rpps))
-            for key, mailbox in zip(owners, new, strict=True)
+            holders.Binding(key.owner_id, address, holders.of_rpps(mailbox.rpps))
+            for key, address, mailbox in zip(owners, addresses, new, strict=True)
             if mailbox.rpps and mailbox.kind in holders.PROFESSIONALS
         ]
         await holders.bind(connection, edge, people, actor)

@@ -13,6 +13,7 @@ from typing import Any
 from server.app import Context, Running, Sockets
 from server.identity import questions
 from server.identity.oidc import signed
+from server.identity.oidc.claims import Person
 from server.identity.oidc.faults import Fault, NotProven
 from server.relying.provider import Provider
 
@@ -43,10 +44,10 @@ class Answering:
         if asked == "exchange":
             given = {key: question[key] for key in ("code", "iss", "redirect_uri", "verifier", "nonce", "again")}
             proven, person, hint = await provider.exchange(**given)
+            _admit(provider, person)
             return {
                 "subject": person.subject,
                 "national_id": person.national_id,
-                "professional": person.is_professional,
                 "acr": proven.acr,
                 "at": proven.at.timestamp(),
                 "sid": proven.sid,
@@ -62,11 +63,7 @@ class Answering:
     async def _token(self, token: str) -> Mapping[str, Any]:
         provider = self._provider_of(token)
         person = await provider.token(token)
-        if provider.settings.kind == "professional":
-            if not person.national_id:
-                raise NotProven(Fault.NO_IDENTITY)
-            if not person.is_professional:
-                raise NotProven(Fault.NOT_PROFESSIONAL)
+        _admit(provider, person)
         return {"provider": provider.name, "subject": person.subject, "national_id": person.national_id}
 
     def _provider_of(self, token: str) -> Provider:
@@ -87,6 +84,15 @@ class Answering:
         """End all that is left, now."""
         if self._server is not None:
             self._server.close()
+
+
+def _admit(provider: Provider, person: Person) -> None:
+    """Who is no professional has no rights of one, whatever mailbox is bound to them. Raises NotProven."""
+    if provider.settings.kind == "professional":
+        if not person.national_id:
+            raise NotProven(Fault.NO_IDENTITY)
+        if not person.is_professional:
+            raise NotProven(Fault.NOT_PROFESSIONAL)
 
 
 async def serve(context: Context, sockets: Sockets) -> Running:

@@ -21,7 +21,7 @@ from server.identity import holders
 from server.identity.oidc import flow
 from server.identity.oidc.faults import Fault, NotProven
 from server.identity.oidc.flow import Transaction
-from server.identity.questions import Asker, SignedIn
+from server.identity.questions import Asker
 from server.identity.sessions.model import Proof, SignIn
 from server.web.pages.home import sign_in_page
 from server.web.renderer import words_of
@@ -96,7 +96,8 @@ async def back(request: Request, provider: str) -> Response:
             nonce=begun.nonce,
             again=begun.again,
         )
-        held = await _held(room, provider, proven)
+        person = holders.named(room.settings, provider, proven.subject, proven.national_id)
+        held = await holders.admitted(room.pool, room.edge, person)
     except NotProven as fault:
         await refused(request, provider, fault.fault)
         page = await sign_in_page(request, status=403, error=words_of(request).say(SENTENCES[fault.fault]))
@@ -197,18 +198,6 @@ async def _begin(request: Request, provider: str, suite: str, *, again: bool) ->
         COOKIE, cookie, int(flow.LIFE.total_seconds()), path="/", secure=True, httponly=True, samesite="lax"
     )
     return response
-
-
-async def _held(room: Services, provider: str, proven: SignedIn) -> holders.Held:
-    """The mailboxes of who signed in. Raises NotProven."""
-    person = holders.subject(provider, proven.subject)
-    if room.settings.identity.providers[provider].kind == "professional":
-        if not proven.national_id:
-            raise NotProven(Fault.NO_IDENTITY)
-        if not proven.professional:
-            raise NotProven(Fault.NOT_PROFESSIONAL)
-        person = holders.national(proven.national_id)
-    return await holders.admitted(room.pool, room.edge, person)
 
 
 def _asked(request: Request, provider: str) -> tuple[Services, Asker]:
