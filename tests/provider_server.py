@@ -25,8 +25,8 @@ from crypto.pki import development
 from server.base import clock, log
 from server.base.tls import client_context, server_context
 from server.http.server import HttpsServer
+from server.provider.addresses import PROTOCOL, REALM
 from server.provider.edge import application
-from server.provider.endpoints import PROTOCOL, REALM
 from server.provider.keys import SigningKeys
 from server.provider.model import Client, Person
 from server.provider.provider import CIBA_GRANT, Provider

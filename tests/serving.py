@@ -28,13 +28,10 @@ INS = "279035121518989"  # an official sample with a valid key (not a person)
 PATIENT = f"{INS}@{PATIENT_DOMAIN}"
 # Tests of load and of faults send from one mailbox what no person sends in an hour.
 UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__RECIPIENTS_PER_HOUR": "0"}
-# For tests that ask nothing of several, nor of the development provider.
-ONE_WORKER = {
-    "CADUCEE_RELAY__WORKERS": "1",
-    "CADUCEE_SUBMISSION__WORKERS": "1",
-    "CADUCEE_PROVIDER__WORKERS": "0",
-}
-PROVIDED = ONE_WORKER | {"CADUCEE_PROVIDER__WORKERS": "1"}
+# For tests that ask nothing of several …
+PROVIDED = {"CADUCEE_RELAY__WORKERS": "1", "CADUCEE_SUBMISSION__WORKERS": "1"}
+# … nor of an identity provider.
+ONE_WORKER = PROVIDED | {"CADUCEE_PROVIDER__WORKERS": "0", "CADUCEE_IDENTITY__PROVIDERS": "{}"}
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 

@@ -10,6 +10,7 @@ import typer
 
 from directory.identifiers import is_rpps
 from server.base.settings import Settings
+from server.cli import practice
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
 from server.identity.tokens import DEVELOPMENT_LIFE, DevelopmentTokens
@@ -49,8 +50,6 @@ def token(
 
     As practice software gets it, by CIBA; the person agrees at once.
     """
-    from server.cli import practice  # loaded late: the other commands need no web framework
-
     settings = settings_of(home)
     _provided(settings)
     given = practice.tokens(settings, _national_id(settings, person), client)

@@ -17,10 +17,8 @@ from server.base.setting_types import DOMAIN
 from server.base.settings import FILE_NAME, Settings, load
 from server.cli.common import Failure, run
 from server.cli.database import upgrade_database
-from server.provider.clients import file_of as clients_file
-from server.provider.clients import new_clients, write_clients
-from server.provider.people import FIRST, write_people
-from server.provider.people import file_of as people_file
+from server.provider import clients, people
+from server.provider.addresses import REALM
 
 # Below Linux's range of ports for outgoing connections (32768 up), so that nothing takes them between two starts.
 PORTS = range(20_000, 32_000)
@@ -40,6 +38,16 @@ sign_messages = true
 [identity]
 # A sign-in without proof, to try the record in a browser. Refused when production = true.
 development_sign_in = true
+
+# The development provider stands in for Pro Santé Connect. Take it out before production = true.
+[identity.providers.{provider}]
+label = "Pro Santé Connect (développement)"
+issuer = "{issuer}"
+discovery = ".well-known/wallet-openid-configuration"
+client_id = "{client}"
+scope = "openid scope_all"
+software = ["{software}"]
+roots = "pki/root.pem"
 """
 
 
@@ -64,8 +72,7 @@ def initialise(home: Path, domain: str, say: Callable[[str], None]) -> Settings:
         say("Development PKI: root, server, organisation, S/MIME")
         _make_pki(partial / "pki", domain)
         say("Development provider of identity: people and clients")
-        write_people(people_file(settings), FIRST)
-        write_clients(clients_file(settings), new_clients())
+        _make_provider(settings)
         say("Database: PostgreSQL and its schema")
         run(upgrade_database(settings))
         (partial / "run" / "postgresql.json").unlink(missing_ok=True)  # names sockets at the place it was built
@@ -85,16 +92,32 @@ def _make_pki(folder: Path, domain: str) -> None:
         development.signer(folder, f"dr.essai@{domain}", "Camille ESSAI", "10000000017", now, kind)
 
 
+def _make_provider(settings: Settings) -> None:
+    """People and clients of the development provider, and our secret there."""
+    people.write_people(people.file_of(settings), people.FIRST)
+    web, *others = clients.new_clients()
+    clients.write_clients(clients.file_of(settings), [web, *others])
+    clients.write_private(settings.provider_secret(clients.NAME), web.secret + "\n")
+
+
 def _settings_text(domain: str) -> str:
-    sections = []
-    for name in LISTENERS:
-        lines = [f"\n[{name}]", f"port = {_free_port()}"]
+    sections, ports = [], {name: _free_port() for name in LISTENERS}
+    for name, port in ports.items():
+        lines = [f"\n[{name}]", f"port = {port}"]
         if name not in ("relay", "web", "provider"):
             lines.append(f"tls_port = {_free_port()}")
-        if name == "provider":  # proves nothing: refused when production = true
+        if name == "provider":
             lines.append("workers = 1")
         sections.append("\n".join(lines) + "\n")
-    return TEMPLATE.format(domain=domain, patient_domain=f"patient.{domain}", listeners="".join(sections))
+    return TEMPLATE.format(
+        domain=domain,
+        patient_domain=f"patient.{domain}",
+        listeners="".join(sections),
+        provider=clients.NAME,
+        issuer=f"https://localhost:{ports['provider']}{REALM}",
+        client=clients.WEB,
+        software=clients.SOFTWARE,
+    )
 
 
 def _free_port() -> int:

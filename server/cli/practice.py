@@ -17,9 +17,8 @@ from urllib.request import HTTPSHandler, Request, build_opener
 from server.base.settings import Settings
 from server.cli.common import Failure
 from server.cli.demo.plain import PlainPages
+from server.provider.addresses import APPLICATION, PROTOCOL, host_of
 from server.provider.clients import file_of, read_clients
-from server.provider.edge import host_of
-from server.provider.endpoints import APPLICATION, PROTOCOL
 from server.provider.model import Client
 from server.provider.provider import CIBA_GRANT
 

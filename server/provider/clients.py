@@ -18,6 +18,7 @@ from server.provider.model import Client
 
 WEB: Final = "caducee-web"
 SOFTWARE: Final = "logiciel"
+NAME: Final = "developpement"  # by which the web knows this provider: [identity.providers.<name>]
 _WEB_PLACE: Final = "{web}"
 
 
@@ -32,9 +33,9 @@ def new_clients() -> tuple[Client, ...]:
             WEB,
             "Caducée",
             secrets.token_urlsafe(32),
-            (f"{_WEB_PLACE}/connexion/retour",),
+            (f"{_WEB_PLACE}/connexion/{NAME}/retour",),
             (f"{_WEB_PLACE}/",),
-            f"{_WEB_PLACE}/connexion/fin",
+            f"{_WEB_PLACE}/connexion/{NAME}/fin",
         ),
         Client(SOFTWARE, "Logiciel de cabinet", secrets.token_urlsafe(32), ciba=True),
     )

@@ -16,12 +16,11 @@ from starlette.types import ASGIApp, Scope
 from server.app import Context, Sockets, ports
 from server.base import clock
 from server.base.errors import CaduceeError, Reason
-from server.base.settings import Settings
 from server.base.tls import client_context, server_context
 from server.http.guard import Guard
 from server.http.server import HttpsServer
 from server.provider import clients, endpoints, pages, people
-from server.provider.endpoints import REALM
+from server.provider.addresses import host_of, issuer, web_addresses
 from server.provider.keys import SigningKeys
 from server.provider.model import ProtocolError
 from server.provider.provider import Provider
@@ -47,21 +46,6 @@ async def serve(context: Context, sockets: Sockets) -> HttpsServer:
     )
     await server.listen(sockets["provider"])
     return server
-
-
-def host_of(settings: Settings) -> str:
-    return settings.provider.name or "localhost"
-
-
-def issuer(settings: Settings, port: int) -> str:
-    """The issuer, of Pro Santé Connect's form."""
-    return f"https://{host_of(settings)}:{port}{REALM}"
-
-
-def web_addresses(settings: Settings, port: int) -> list[str]:
-    """Where browsers find the web role; what logout tokens are posted to is the first."""
-    names = dict.fromkeys(("localhost", "127.0.0.1", settings.web.name or settings.domain))
-    return [f"https://{name}:{port}" for name in names]
 
 
 def application(provider: Provider, hosts: frozenset[str], tls: ssl.SSLContext, log: Any) -> ASGIApp:

@@ -8,15 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from server.base import clock
+from server.provider.addresses import AUTHORIZE, LOGOUT, PROTOCOL, REALM
 from server.provider.authorization import ACR, read_parameters
 from server.provider.keys import ALGORITHM
 from server.provider.model import Client, ProtocolError
 from server.provider.provider import CIBA_GRANT, Provider
 
-REALM = "/auth/realms/esante-wallet"  # Pro Santé Connect's own paths
-PROTOCOL = f"{REALM}/protocol/openid-connect"
-AUTHORIZE = "/auth"
-APPLICATION = "/application"  # the e-CPS application's stand-in
 BODY = 64 * 1024  # octets of a form; a token has some 2,000
 
 router = APIRouter()
@@ -40,7 +37,7 @@ async def discovery(request: Request) -> Response:
             "authorization_endpoint": origin + AUTHORIZE,
             "token_endpoint": f"{protocol}/token",
             "userinfo_endpoint": f"{protocol}/userinfo",
-            "end_session_endpoint": f"{protocol}/logout",
+            "end_session_endpoint": origin + LOGOUT,
             "introspection_endpoint": f"{protocol}/token/introspect",
             "jwks_uri": f"{protocol}/certs",
             "backchannel_authentication_endpoint": f"{protocol}/ext/ciba/auth",

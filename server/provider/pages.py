@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from server.base import clock
 from server.http.guard import PAGE_POLICY, same_origin
+from server.provider.addresses import APPLICATION, AUTHORIZE, LOGOUT
 from server.provider.authorization import (
     ACR,
     AuthorizationRequest,
@@ -28,13 +29,12 @@ from server.provider.authorization import (
     read_parameters,
     read_request,
 )
-from server.provider.endpoints import APPLICATION, AUTHORIZE, PROTOCOL, form, provider_of
+from server.provider.endpoints import form, provider_of
 from server.provider.model import ProtocolError
 from server.provider.notices import post
 
 SESSION_COOKIE = "__Host-fournisseur-session"
 BROWSER_COOKIE = "__Host-fournisseur-navigateur"
-LOGOUT = f"{PROTOCOL}/logout"
 # How one proves who one is at Pro Santé Connect, and the level that gives.
 MEANS = {"eidas1": "Application e-CPS", "eidas3": "Carte CPS"}
 _PAGES = Environment(
@@ -135,13 +135,14 @@ async def _log_out(request: Request, given: dict[str, str], *, confirmed: bool) 
     cookie = request.cookies.get(SESSION_COOKIE, "")
     ended = provider_of(request).log_out(given, cookie, confirmed, clock.now())
     if ended is None:
-        return _page(request, "deconnexion.html", ended=False)
+        kept = {name: given[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in given}
+        return _page(request, "deconnexion.html", ended=False, kept=kept)
     await post(request.app.state.tls, ended.notices, request.app.state.log)
     response: Response
     if ended.redirect:
         response = RedirectResponse(ended.redirect, 303)
     else:
-        response = _page(request, "deconnexion.html", ended=True)
+        response = _page(request, "deconnexion.html", ended=True, kept={})
     response.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return response
 

@@ -250,12 +250,13 @@ class Provider:
         claims = self.keys.verify(hint) if hint else {}
         if claims is None or (hint and (claims.get("typ") != "ID" or claims.get("iss") != self.issuer)):
             raise ProtocolError("invalid_request", "The hint is no token of this provider.")
-        client = self.clients.get(str(claims.get("aud")))
-        if "client_id" in given and (client is None or given["client_id"] != client.client_id):
+        name = str(claims.get("aud", given.get("client_id")))
+        if given.get("client_id", name) != name:
             raise ProtocolError("invalid_request", "The hint is of another client.")
+        client = self.clients.get(name)
         if uri is not None and (client is None or uri not in client.post_logout_redirect_uris):
             raise ProtocolError("invalid_request", "This address is not registered for the client.")
-        if client is None and not confirmed:
+        if not hint and not confirmed:
             return None
         sids = {str(claims["sid"])} if "sid" in claims else {_sid(cookie)}
         ended = [session for sid in sids if (session := self._sessions.take(sid, now)) is not None]

@@ -20,7 +20,7 @@ from joserfc.jwk import KeySet
 
 from crypto.pki import development
 from server.base import clock
-from server.provider.endpoints import PROTOCOL, REALM
+from server.provider.addresses import PROTOCOL, REALM
 from server.provider.model import Client
 from tests.programs import need
 from tests.provider_server import DOCTOR, SECRETARY, SOFTWARE, WEB, WEB_URI, ProviderServer, hidden, provider_server

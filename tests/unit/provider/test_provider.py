@@ -445,7 +445,11 @@ def test_without_a_hint_the_person_is_asked(provider: Provider) -> None:
     cookie, _ = signed_in(provider)
     assert provider.log_out({}, cookie, False, NOW) is None
     assert provider.session(cookie, NOW) is not None
-    assert provider.log_out({}, cookie, True, NOW) is not None
+    known = {"client_id": "web", "post_logout_redirect_uri": "https://web.example/"}
+    assert provider.log_out(known, cookie, False, NOW) is None
+    ended = provider.log_out(known, cookie, True, NOW)
+    assert ended is not None
+    assert ended.redirect == "https://web.example/"
     assert provider.session(cookie, NOW) is None
 
 
