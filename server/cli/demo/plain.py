@@ -32,13 +32,14 @@ class _Form:
 
 
 class _Page(HTMLParser):
-    """Links by class, forms by id, fields by id, and the text of a page."""
+    """Links by class, forms by id, fields by id, buttons by value, and the text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.links: dict[str, dict[str, str]] = {}
         self.forms: dict[str, _Form] = {}
         self.names: dict[str, tuple[_Form, str]] = {}
+        self.buttons: dict[str, tuple[_Form, str, str]] = {}
         self.words: list[str] = []
         self._form: _Form | None = None
         self._select = ""
@@ -51,6 +52,8 @@ class _Page(HTMLParser):
                 self.links.setdefault(f"a.{kind}", given)
         elif tag == "form":
             self._form = self.forms[f"#{given.get('id', '')} button"] = _Form(given.get("action", ""))
+        elif tag == "button" and self._form and "name" in given:
+            self.buttons[f'button[value="{given["value"]}"]'] = (self._form, given["name"], given["value"])
         elif tag == "option" and self._form and self._select:
             self._form.fields.setdefault(self._select, given.get("value", ""))
         elif tag == "select" and self._form:
@@ -98,7 +101,11 @@ class PlainPages:
         if selector in self._page.links:
             self.open(urljoin(self._url, self._page.links[selector]["href"]))
         else:
-            form = self._page.forms[selector]
+            if selector in self._page.buttons:
+                form, name, value = self._page.buttons[selector]
+                form.fields[name] = value
+            else:
+                form = self._page.forms[selector]
             request = Request(urljoin(self._url, form.action), urlencode(form.fields).encode())  # noqa: S310
             request.add_header("Origin", self._url.partition("://")[0] + "://" + self._url.split("/")[2])
             self._go(request)

@@ -24,7 +24,9 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -40,15 +42,18 @@ from server.cli.demo.evidence import places_of
 from server.cli.demo.extract import write_extract
 from server.cli.demo.plain import Pages, PlainPages
 from server.cli.demo.prescription import prescription_pdf
+from server.cli.demo.signing_in import oauthbearer, sign_in, xoauth2
 from server.db.credentials import SUPERUSER
 from server.db.embedded import EmbeddedPostgres
 
 DOMAIN = "msg.demo.test"
 DOCTOR = f"aline.martin@{DOMAIN}"
+SECRETARY = f"lou.petit@{DOMAIN}"
 PHARMACY = f"pharmacie.centre@{DOMAIN}"
 INS = "279035121518989"  # the référentiel's own example; nobody's number
 PATIENT = f"{INS}@patient.{DOMAIN}"
 RPPS = "10000000017"
+SECRETARY_RPPS = "99000000051"
 FINESS = "690000013"
 SUBJECT = "Ordonnance du 24 novembre pour Zoé ESSAI"
 ANSWER = "Merci docteur, la pharmacie a tout préparé."
@@ -77,14 +82,18 @@ def play(home: Path | None, once: bool) -> int:
 
 
 def _play(home: Path, once: bool, stack: ExitStack) -> None:
-    _chapter("1. A data directory, three mailboxes, a directory of professionals")
+    _chapter("1. A data directory, four mailboxes, a directory of professionals")
     caducee = _command(home)
     caducee("init", str(home), "--domain", DOMAIN)
-    caducee("mailbox", "add", DOCTOR, "--type", "PER", "--name", "Dr Aline MARTIN", "--rpps", RPPS)
+    made = caducee("mailbox", "add", DOCTOR, "--type", "PER", "--name", "Dr Aline MARTIN", "--rpps", RPPS, "--json")
+    doctors = json.loads(made)["owner_id"]
+    caducee("mailbox", "add", SECRETARY, "--type", "PER", "--name", "Lou PETIT", "--rpps", SECRETARY_RPPS)
+    until = f"{clock.now() + timedelta(days=30):%Y-%m-%d}"
+    caducee("mailbox", "delegate", DOCTOR, "--to", SECRETARY, "--rights", "read", "--until", until)
     caducee("mailbox", "add", PHARMACY, "--type", "ORG", "--name", "Pharmacie du Centre", "--finess", FINESS)
     caducee("mailbox", "add", PATIENT, "--type", "PATIENT", "--name", "Zoé ESSAI", "--ins", INS)
     passwords = {address: caducee("mailbox", "app-password", address).split()[-1] for address in (DOCTOR, PHARMACY)}
-    _told("mailboxes of a doctor, a pharmacy and a patient, with app passwords for the first two")
+    _told("mailboxes of a doctor, a secretary who may read for him, a pharmacy and a patient; app passwords for two")
     extract = write_extract(home, DOCTOR, RPPS, PHARMACY, FINESS)
     caducee("directory", "import", str(extract))
     found = json.loads(caducee("directory", "search", "pharmacie du centre", "lyon", "--json"))
@@ -95,17 +104,27 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
     _told("every role answers: " + ", ".join(f"{name} {port}" for name, port in ports.items()))
     tls = ssl.create_default_context(cafile=str(home / "pki" / "root.pem"))
 
-    _chapter("2. The practice software signs a prescription and submits it (smtplib, STARTTLS)")
+    base = f"https://localhost:{ports['web']}"
+
+    _chapter("2. The practice software signs a prescription and submits it (smtplib, STARTTLS, XOAUTH2)")
+    token = caducee("identity", "token", RPPS).strip()
+    _told("an access token of the development provider for the doctor, by CIBA; it counts for two minutes")
     pdf = prescription_pdf("Dr Aline MARTIN", "Zoé ESSAI", ["Paracétamol 1 g, 3 fois par jour pendant 5 jours"])
     message = _signed_prescription(home, pdf)
     with smtplib.SMTP("localhost", ports["submission"], timeout=30) as practice:
         practice.starttls(context=tls)
-        practice.login(DOCTOR, passwords[DOCTOR])
+        practice.ehlo()
+        practice.auth("XOAUTH2", lambda challenge=None: xoauth2(DOCTOR, token))
         refused = practice.sendmail(DOCTOR, [PHARMACY, PATIENT], message)
+    with smtplib.SMTP("localhost", ports["submission"], timeout=30) as practice:
+        practice.starttls(context=tls)
+        practice.ehlo()
+        code, _ = practice.auth("OAUTHBEARER", lambda challenge=None: oauthbearer(DOCTOR, token))
+        _check(code == 235, "OAUTHBEARER signs in as well")
     _check(not refused, f"250 for the pharmacy and the patient: {len(message):,} octets, committed before the reply")
 
     _chapter("3. The pharmacy's software fetches it (imaplib, TLS)")
-    received = _newest(ports, tls, PHARMACY, passwords[PHARMACY])
+    received = _newest(ports, tls, PHARMACY, lambda client: client.login(PHARMACY, passwords[PHARMACY]))
     verdict = str(received["Authentication-Results"])
     _check("smime=pass" in verdict, f"the signature is valid: {' '.join(verdict.split())}")
     parts = [part for part in received.walk() if part.get_content_type() == "application/pdf"]
@@ -114,20 +133,43 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
     _chapter("4. The patient finds it in the health record and writes back")
     with _pages(home) as (pages, who):
         _told(f"looked at with {who}")
-        _read_and_answer(pages, f"https://localhost:{ports['web']}", pdf)
+        _read_and_answer(pages, base, pdf)
 
-    _chapter("5. The doctor's software receives the answer")
-    answer = _newest(ports, tls, DOCTOR, passwords[DOCTOR])
+    _chapter("5. The doctor signs in at the identity provider and reads the answer")
+    with _pages(home) as (pages, _):
+        sign_in(pages, base, f"8{RPPS}")
+        _check(
+            "Aline MARTIN" in pages.text(), "signed in by the development provider; the doctor's messages are listed"
+        )
+        pages.click("a.message")
+        _check(ANSWER in pages.text(), "the patient's words are there")
+    token = caducee("identity", "token", RPPS).strip()
+    for mechanism, said in (("XOAUTH2", xoauth2(DOCTOR, token)), ("OAUTHBEARER", oauthbearer(DOCTOR, token))):
+        answer = _newest(ports, tls, DOCTOR, partial(_by_token, mechanism, said.encode()))
     body = answer.get_body(("plain",))
-    _check(body is not None and ANSWER in body.get_content(), "the patient's words have arrived")
+    _check(
+        body is not None and ANSWER in body.get_content(),
+        "they have reached the doctor's software too (imaplib, XOAUTH2 and OAUTHBEARER)",
+    )
     verdict = str(answer["Authentication-Results"])
     _check("smime=pass" in verdict, f"signed for the patient's mailbox, and valid: {' '.join(verdict.split())}")
     _check(bool(answer["In-Reply-To"]), "the answer refers to the prescription, so that it stands beside it")
 
-    _chapter("6. What a thief of the disk would find")
+    _chapter("6. A secretary acts for the doctor, under her own name")
+    with _pages(home) as (pages, _):
+        sign_in(pages, base, f"8{SECRETARY_RPPS}")
+        _check("Mes boîtes" in pages.text(), "signed in; asked which mailbox to open")
+        pages.click(f'button[value="{doctors}"]')
+        pages.click("a.message")
+        _check(ANSWER in pages.text(), "she reads the answer in the doctor's mailbox")
+    story = json.loads(caducee("trace", str(answer["Message-ID"]), "--reveal", "--json"))
+    readers = {str(event.get("actor")) for event in story if event["event"] == "content-read"}
+    _check({DOCTOR, SECRETARY} <= readers, f"the trail names who read it: {', '.join(sorted(readers))}")
+
+    _chapter("7. What a thief of the disk would find")
     _search_the_disk(home, pdf, message)
 
-    _chapter("7. The store proves its own invariants")
+    _chapter("8. The store proves its own invariants")
     _check("consistent" in caducee("check"), "caducee check finds nothing")
     out.print("\n[bold green]Every step held.[/]")
     if not once:
@@ -150,10 +192,16 @@ def _signed_prescription(home: Path, pdf: bytes) -> bytes:
     return sign_detached(content.as_bytes(), headers, signer, clock.now())
 
 
-def _newest(ports: dict[str, int], tls: ssl.SSLContext, address: str, password: str) -> EmailMessage:
+def _by_token(mechanism: str, said: bytes, client: imaplib.IMAP4) -> None:
+    client.authenticate(mechanism, lambda _: said)
+
+
+def _newest(
+    ports: dict[str, int], tls: ssl.SSLContext, address: str, sign_in: Callable[[imaplib.IMAP4], object]
+) -> EmailMessage:
     """The last message of the INBOX, by IMAP."""
     with imaplib.IMAP4_SSL("localhost", ports["imap_tls"], ssl_context=tls, timeout=30) as client:
-        client.login(address, password)
+        sign_in(client)
         client.select("INBOX")
         _, found = client.uid("SEARCH", "ALL")
         _check(bool(found[0]), f"{address.partition('@')[0]} has mail")
@@ -224,6 +272,10 @@ def _stay(home: Path, ports: dict[str, int], passwords: dict[str, str]) -> None:
             f"IMAP localhost:{ports['imap_tls']} (TLS)   submission localhost:{ports['submission']} (STARTTLS)",
             markup=False,
         )
+    out.print(
+        f"  Professionals   https://localhost:{ports['web']}   sign in as anybody: caducee identity people",
+        markup=False,
+    )
     out.print(f"  Command line    .venv/bin/caducee doctor --home {home}", markup=False)
     out.print("Ctrl-C ends it.", markup=False)
     signal.pause()
