@@ -10,7 +10,7 @@ import typer
 
 from directory.identifiers import is_rpps
 from server.base.settings import Settings
-from server.cli import practice
+from server.cli import holders, practice
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
 from server.identity.tokens import DEVELOPMENT_LIFE, DevelopmentTokens
@@ -20,6 +20,7 @@ from server.provider.clients import SOFTWARE
 from server.provider.people import RPPS, file_of, read_people
 
 app = typer.Typer(no_args_is_help=True, help="Identity providers.")
+holders.register(app)
 
 
 @app.callback()

@@ -70,6 +70,8 @@ async def grant(
         raise Refused(
             Reason.NOT_ALLOWED, "A mailbox is shared with people: the delegate's mailbox must be of type PER."
         )
+    if delegate[0] == owner_id:
+        raise Refused(Reason.NOT_ALLOWED, "A mailbox is shared with another.")
     proof = _proof(edge, owner_id, given)
     async with connection.transaction():
         await connection.execute(

@@ -103,6 +103,15 @@ async def bind(
             await Audit(edge).holder_bound(connection, actor, row["owner_id"])
 
 
+async def unbind(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, actor: str = "operator") -> int:
+    """Let nobody open the mailbox by an identity provider; how many could."""
+    async with connection.transaction():
+        ended = await connection.fetch(queries.UNBIND, owner_id)
+        if ended:
+            await Audit(edge).holder_unbound(connection, actor, owner_id)
+    return len(ended)
+
+
 async def held(pool: asyncpg.Pool, edge: EdgeKeys, person: str) -> Held:
     """The mailboxes of a person, who may be unknown here."""
     found = token(edge, person)

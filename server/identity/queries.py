@@ -79,14 +79,13 @@ SELECT token, owner_id, sealed, $4
   FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) AS new (token, owner_id, sealed)
 ON CONFLICT (token, owner_id) DO NOTHING RETURNING owner_id
 """
-UNBIND = "DELETE FROM holder WHERE owner_id = $1 AND token = ANY($2::bytea[])"
+UNBIND = "DELETE FROM holder WHERE owner_id = $1 RETURNING token"
 # The person's own one first: it is by that one that others share theirs.
 HELD = """
 SELECT h.token, h.owner_id, h.sealed, h.missing_since
   FROM holder h JOIN owner o ON o.owner_id = h.owner_id AND o.state = 'active'
  WHERE h.token = $1 ORDER BY o.kind <> 'PER', h.owner_id
 """
-HOLDERS_OF = "SELECT token, owner_id, sealed, missing_since FROM holder WHERE owner_id = $1 ORDER BY bound_at"
 MISSING = """
 SELECT h.token, h.owner_id, h.sealed, h.missing_since
   FROM holder h JOIN owner o ON o.owner_id = h.owner_id AND o.state = 'active'

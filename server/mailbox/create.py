@@ -20,6 +20,7 @@ from server.audit.sealed import make_reader
 from server.audit.trail import Audit
 from server.base.errors import Reason, Refused
 from server.identity import holders
+from server.identity import queries as identity_queries
 from server.identity.local import standing
 from server.mail.addresses import normalise, valid
 from server.mailbox import queries
@@ -91,6 +92,7 @@ async def close(connection: asyncpg.Connection, owner_id: int) -> bool:
         await connection.execute(queries.CLOSE_ADDRESSES, owner_id)
         await connection.execute(block_queries.DROP_OWNERS_BLOCKS, owner_id)
         await signing_keys.drop(connection, owner_id)
+        await connection.execute(identity_queries.UNBIND, owner_id)
         await standing.forget(connection, owner_id)
     return bool(closed)
 

@@ -8,6 +8,7 @@ import json
 import smtplib
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,28 @@ def test_a_team_mailbox_is_shared(running: Served) -> None:
         (["--until", "2001-01-01"], "has passed"),
     ):
         assert sentence in refused("mailbox", "delegate", team, "--to", doctor, *words, home=running.home)
-    assert "ORG and CAB" in refused("mailbox", "delegate", doctor, "--to", doctor, home=running.home)
+    assert "366 days" in refused("mailbox", "delegate", doctor, "--to", DOCTOR, home=running.home)
+    until = ["--until", f"{clock.now() + timedelta(days=9):%Y-%m-%d}"]
+    assert "another" in refused("mailbox", "delegate", doctor, "--to", doctor, *until, home=running.home)
+    caducee("mailbox", "delegate", doctor, "--to", DOCTOR, *until, home=running.home)
     assert "type PER" in refused("mailbox", "delegate", team, "--to", team, home=running.home)
     caducee("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
     assert "not shared" in refused("mailbox", "revoke-delegation", team, "--to", doctor, home=running.home)
+
+
+def test_a_mailbox_is_bound_to_its_professional(running: Served) -> None:
+    address = f"dr.lien@{DOMAIN}"
+    caducee("mailbox", "add", address, "--type", "PER", "--name", "Dr LIEN", home=running.home)
+    assert "no RPPS" in refused("identity", "bind", address, home=running.home)
+    assert "Luhn" in refused("identity", "bind", address, "10000000018", home=running.home)
+    before = json.loads(caducee("identity", "status", "--json", home=running.home))
+    assert before["missing"] == []
+    caducee("identity", "bind", address, "10000000017", home=running.home)
+    after = json.loads(caducee("identity", "status", "--json", home=running.home))
+    assert after["people"] == before["people"] + 1
+    caducee("identity", "unbind", address, home=running.home)
+    assert "Nobody is bound" in refused("identity", "unbind", address, home=running.home)
+    assert "ORG" in refused("identity", "bind", f"pharmacie@{DOMAIN}", "10000000017", home=running.home)
 
 
 def test_practice_software_gets_a_token_of_the_development_provider(running: Served) -> None:
