@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import cast
@@ -87,11 +87,26 @@ class Accounts:
         Raises Refused(BAD_CREDENTIALS), the same in word and time for an unknown address and a wrong password;
         TryLater(THROTTLED) in its place after too many; TryLater(STORE_AWAY, REVOCATION_UNKNOWN).
         """
+        account = given.address if isinstance(given, sasl.AppPassword) else given.mailbox
+        return await self._counted(self._proven(given, network, shown), account, network)
+
+    async def holder(self, token: str, network: str) -> Principal:
+        """Whose token this is, for what opens no mailbox: as the first of the person's own, a patient's last.
+
+        Raises as `sign_in`.
+        """
+        return await self._counted(self._holder(token), "", network)
+
+    async def _holder(self, token: str) -> Principal | None:
+        person = await self._tokens.verify(token) if self._tokens and token else None
+        row = await self._pool.fetchrow(queries.FIRST_OF, list(person.owner_ids)) if person else None
+        return Principal(row["owner_id"], person.name, row["kind"], person.how) if person and row else None
+
+    async def _counted(self, proof: Awaitable[Principal | None], account: str, network: str) -> Principal:
         try:
-            principal = await self._proven(given, network, shown)
+            principal = await proof
             if principal is not None:
                 return principal
-            account = given.address if isinstance(given, sasl.AppPassword) else given.mailbox
             throttled = await self._throttle.failed(normalise(account), network)
         except (*AWAY, *FULL) as error:
             raise (trouble(error) or TryLater(Reason.STORE_AWAY, "Sign-in is not possible now.")) from error

@@ -115,6 +115,11 @@ OWNER_OF = """
 SELECT o.owner_id FROM address a JOIN owner o ON o.owner_id = a.owner_id AND o.state = 'active'
  WHERE a.token = $1 AND a.closed_at IS NULL
 """
+# The mailbox that a person is known by where none is named; a patient's last.
+FIRST_OF = """
+SELECT owner_id, kind FROM owner WHERE owner_id = ANY($1) AND state = 'active'
+ ORDER BY kind = 'PATIENT', owner_id LIMIT 1
+"""
 # The mailbox named ($1) for the holder of these ones ($2): theirs, or shared with one of them at $3. Theirs first.
 OPENED_BY = """
 SELECT o.owner_id, o.kind, d.delegate_id, d.rights, d.until, d.proof AS delegation_proof

@@ -18,8 +18,10 @@ from server.base.ids import trace_id
 from server.base.settings import Settings
 from server.db.pool import trouble
 from server.http.guard import Guard
+from server.identity.accounts import Accounts
 from server.identity.questions import asker
 from server.identity.sessions.sessions import Sessions
+from server.identity.tokens import verifier
 from server.mailbox.store import Store
 from server.record.prescriptions import Prescriptions
 from server.record.record import Record
@@ -27,6 +29,7 @@ from server.record.signatures import Signatures
 from server.transport.accept import Acceptor
 from server.transport.policy import Policy
 from server.trust.follow import Follower
+from server.web import fhir
 from server.web.language import WORDS
 from server.web.pages import (
     attachment,
@@ -69,6 +72,12 @@ async def open_services(context: Context) -> Services:
         policy=Policy(context.pool, context.edge, context.settings, trust.space),
         trust=trust,
         store=Store(context.pool, context.edge, context.keyring, anchors),
+        accounts=Accounts(
+            context.pool,
+            context.edge,
+            tokens=verifier(context.settings, context.pool, context.edge),
+            trust=trust.space,
+        ),
         sessions=Sessions(context.pool, context.edge),
         record=Record(context.pool),
         signatures=Signatures(context.pool, anchors, stampers),
@@ -88,7 +97,7 @@ def application(opened: Services) -> ASGIApp:
     app.state.services = opened
     for page in (
         *(public, home, provider, mailboxes, listing, message, attachment, reply, write, directory),
-        *(record, prescription, sessions),
+        *(record, prescription, sessions, fhir),
     ):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))

@@ -12,6 +12,7 @@ from crypto.edge import EdgeKeys
 from server.audit.trail import Audit
 from server.base.harvest import Harvest
 from server.base.settings import Settings
+from server.identity.accounts import Accounts
 from server.identity.questions import Asker
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
@@ -35,6 +36,7 @@ class Services:
     policy: Policy
     trust: Follower
     store: Store
+    accounts: Accounts
     sessions: Sessions
     record: Record
     signatures: Signatures

@@ -66,7 +66,7 @@ async def test_answers_without_sign_in(web: Site) -> None:
         assert '<html lang="fr">' in front.text
         assert "Mode développement" in front.text
         assert (await browser.get("/health")).json() == {"status": "ok"}
-        statement = await browser.get("/fhir/metadata")
+        statement = await browser.get("/fhir/metadata", headers={"Accept": "application/fhir+json"})
         assert statement.headers["content-type"] == "application/fhir+json"
         assert statement.json()["fhirVersion"] == "4.0.1"
         assert statement.json()["implementation"]["url"] == f"{web.base}/fhir"

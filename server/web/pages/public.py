@@ -1,25 +1,19 @@
-"""What anybody may ask without signing in: health, FHIR capability statement, autoconfiguration, choice of language."""
+"""What anybody may ask without signing in: health, autoconfiguration, choice of language."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from server.base.version import VERSION
 from server.web import autoconfig
 from server.web.language import COOKIE, Language
 from server.web.services import services
 
 router = APIRouter()
 
-FHIR_JSON = "application/fhir+json"
-# FHIR R4 §3.1.0.1.11: what a client may write in _format for JSON.
-_JSON_FORMATS = frozenset({"json", "text/json", "application/json", FHIR_JSON})
-_DATED = "2026-11-23"  # when the statement below last changed
 _LANGUAGE_SECONDS = 365 * 24 * 3600
 
 
@@ -27,36 +21,6 @@ _LANGUAGE_SECONDS = 365 * 24 * 3600
 async def health() -> Response:
     """Whether this worker answers; readiness is asked on the worker's own socket."""
     return JSONResponse({"status": "ok"})
-
-
-@router.get("/fhir/metadata")
-async def metadata(request: Request) -> Response:
-    """The CapabilityStatement (FHIR R4 §3.1.0.10, capabilities)."""
-    wanted = request.query_params.get("_format", FHIR_JSON).partition(";")[0].strip().replace(" ", "+")
-    if wanted not in _JSON_FORMATS:
-        raise HTTPException(406)
-    base = f"https://{request.headers['host']}/fhir"
-    return JSONResponse(capability_statement(base), media_type=FHIR_JSON)
-
-
-def capability_statement(base: str) -> dict[str, Any]:
-    """What this server does in FHIR 4.0.1 and no more: for now it says who it is, and holds no resource."""
-    return {
-        "resourceType": "CapabilityStatement",
-        "status": "active",
-        "date": _DATED,
-        "kind": "instance",
-        "software": {"name": "Caducée", "version": VERSION},
-        "implementation": {"description": "Caducée, messagerie sécurisée de santé", "url": base},
-        "fhirVersion": "4.0.1",
-        "format": [FHIR_JSON],
-        "rest": [
-            {
-                "mode": "server",
-                "documentation": "Only this statement is served; no resource can be read, searched or written yet.",
-            }
-        ],
-    }
 
 
 @router.get(autoconfig.PATHS[0])
