@@ -7,12 +7,23 @@ unless a modifier says otherwise: without case, accents, hyphens, apostrophes (F
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from directory.fhir import queries
-from directory.fhir.dates import moments
+from directory.fhir.conditions import (
+    EVERYTHING,
+    NEVER,
+    Branch,
+    Meaning,
+    Means,
+    any_of,
+    begins,
+    by_ways,
+    folded,
+    none_of,
+    text_is,
+)
 from directory.fhir.names import (
     ADELI,
     FINESS,
@@ -28,37 +39,10 @@ from directory.fhir.names import (
 from directory.fhir.outcome import invalid
 from directory.fhir.parameters import Criterion, token
 from directory.fhir.queries import FIRST, LAST, NAME, POSTCODE, SECTOR, SIGN, TOWN, Condition, Walk
-from directory.folding import fold
 from directory.terms.tables import table, url
 
 NAME_WORDS = 5
-_WORD = re.compile("[a-z0-9]+")
-_LAST_SIGN = "\U0010ffff"  # sorts after whatever continues a text
 _CIVILITIES = frozenset({"dr", "docteur", "pr", "professeur", "m", "mme", "monsieur", "madame"})
-NEVER = Condition("FALSE")
-EVERYTHING = Condition("TRUE")
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One walk, the bounds of what is looked at in it, and what each row must fit beside."""
-
-    walk: Walk
-    where: tuple[Condition, ...]
-    fits: Condition = EVERYTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """Of one value: the resources found by walking (empty: it cannot lead), and what one must fit.
-
-    The smaller `rank`, the fewer resources a walk is expected to see. `covers`: what the walk sees fits by that alone.
-    """
-
-    fits: Condition
-    branches: tuple[Branch, ...] = ()
-    rank: int = 9
-    covers: bool = True
 
 
 def meanings(kind: Type, criterion: Criterion) -> list[Meaning]:
@@ -67,64 +51,7 @@ def meanings(kind: Type, criterion: Criterion) -> list[Meaning]:
     return [means(value, criterion.modifier) for value in criterion.values]
 
 
-def any_of(conditions: Sequence[Condition]) -> Condition:
-    return _joined(" OR ", conditions)
-
-
-def all_of(conditions: Sequence[Condition]) -> Condition:
-    return _joined(" AND ", conditions)
-
-
-def none_of(conditions: Sequence[Condition]) -> Condition:
-    one = any_of(conditions)
-    return Condition(f"NOT ({one.sql})", one.values)
-
-
-def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
-    return Condition(
-        word.join(f"({one.sql})" for one in conditions), tuple(value for one in conditions for value in one.values)
-    )
-
-
-def changed(column: str, value: str) -> Condition:
-    """The rows whose `column` is in the range of a date."""
-    span = moments(value)
-    bounds: list[Condition] = []
-    if span.start:
-        bounds.append(Condition(f"{column} >= ?", (span.start,)))
-    if span.end:
-        bounds.append(Condition(f"{column} < ?", (span.end,)))
-    return all_of(bounds)
-
-
-def folded(text: str) -> str:
-    """Folded words parted by one space, as `directory.folded` (migration 033) makes them of a column."""
-    return " ".join(_WORD.findall(fold(text)))
-
-
-def _begins(column: str, start: str) -> Condition:
-    return Condition(f"{column} >= ? AND {column} < ?", (start, start + _LAST_SIGN)) if start else NEVER
-
-
-def _text(column: str, raw: str, value: str, modifier: str) -> Condition:
-    """A text that begins with the value, is it (raw column, sign by sign), or holds it."""
-    start = folded(value)
-    if modifier == "exact":
-        return all_of([Condition(f"{column} = ?", (start,)), Condition(f"{raw} = ?", (value,))])
-    if modifier == "contains":
-        return Condition(f"position(? IN {column}) > 0", (start,)) if start else NEVER
-    return _begins(column, start)
-
-
-def _one_text(column: str, raw: str, walk: Walk, rank: int) -> Callable[[str, str], Meaning]:
-    def means(value: str, modifier: str) -> Meaning:
-        fits = _text(column, raw, value, modifier)
-        return Meaning(fits, () if modifier == "contains" else (Branch(walk, (fits,)),), rank)
-
-    return means
-
-
-def _person_name(by_family: Walk, by_given: Walk) -> Callable[[str, str], Meaning]:
+def _person_name(by_family: Walk, by_given: Walk) -> Means:
     """A whole name: family then given, or given then family, each begun; with :exact or :contains one of the two."""
 
     def means(value: str, modifier: str) -> Meaning:
@@ -132,42 +59,34 @@ def _person_name(by_family: Walk, by_given: Walk) -> Callable[[str, str], Meanin
         said = folded(value).split()
         if modifier or not said:
             for column, raw, walk in ((LAST, "p.last_name", by_family), (FIRST, "p.first_name", by_given)):
-                ways[_text(column, raw, value, modifier),] = walk
+                ways[text_is(column, raw, value, modifier),] = walk
         else:
             parts = ([word for word in said if word not in _CIVILITIES] or said)[:NAME_WORDS]
             for place in range(len(parts), 0, -1):
                 left, right = " ".join(parts[:place]), " ".join(parts[place:])
                 if not right:
-                    ways[_begins(LAST, left),] = by_family
-                    ways[_begins(FIRST, left),] = by_given
+                    ways[begins(LAST, left),] = by_family
+                    ways[begins(FIRST, left),] = by_given
                 else:
-                    ways[_begins(LAST, left), _begins(FIRST, right)] = by_family
-                    ways[_begins(LAST, right), _begins(FIRST, left)] = by_family
-        return _ways(ways, modifier, 3)
+                    ways[begins(LAST, left), begins(FIRST, right)] = by_family
+                    ways[begins(LAST, right), begins(FIRST, left)] = by_family
+        return by_ways(ways, modifier, 3)
 
     return means
 
 
-def _either(*texts: tuple[str, str, Walk]) -> Callable[[str, str], Meaning]:
+def _either(rank: int, *texts: tuple[str, str, Walk]) -> Means:
     """A text in one of several columns, each (folded, raw, walk)."""
 
     def means(value: str, modifier: str) -> Meaning:
-        return _ways({(_text(column, raw, value, modifier),): walk for column, raw, walk in texts}, modifier, 4)
+        meaning = by_ways(
+            {(text_is(column, raw, value, modifier),): walk for column, raw, walk in texts}, modifier, rank
+        )
+        if len(texts) > 1 or modifier == "contains":
+            return meaning
+        return replace(meaning, column=texts[0][0], inside=meaning.fits)
 
     return means
-
-
-def _ways(ways: dict[tuple[Condition, ...], Walk], modifier: str, rank: int) -> Meaning:
-    """A branch for each way, without what those before it find."""
-    fits = any_of([all_of(way) for way in ways])
-    if modifier == "contains":
-        return Meaning(fits)
-    branches: list[Branch] = []
-    before: list[Condition] = []
-    for way, walk in ways.items():
-        branches.append(Branch(walk, (*way, none_of(before)) if before else way))
-        before.append(all_of(way))
-    return Meaning(fits, tuple(branches), rank)
 
 
 def _keys(column: str, walk: Walk, keys: Sequence[object]) -> Meaning:
@@ -285,20 +204,20 @@ def _part_of(value: str, modifier: str) -> Meaning:
     return Meaning(fits, (Branch(queries.PLACES, (fits,)),), 2)
 
 
-def _address(by_town: Walk, by_postcode: Walk) -> Callable[[str, str], Meaning]:
+def _address(by_town: Walk, by_postcode: Walk) -> Means:
     """Town or postcode that begins so."""
 
     def means(value: str, modifier: str) -> Meaning:
         start = folded(value)
-        return _ways({(_begins(TOWN, start),): by_town, (_begins(POSTCODE, start),): by_postcode}, modifier, 5)
+        return by_ways({(begins(TOWN, start),): by_town, (begins(POSTCODE, start),): by_postcode}, modifier, 5)
 
     return means
 
 
-def _postcode(walk: Walk) -> Callable[[str, str], Meaning]:
+def _postcode(walk: Walk) -> Means:
     def means(value: str, modifier: str) -> Meaning:
         exact = modifier == "exact"
-        where = Condition(f"{POSTCODE} = ?", (value,)) if exact else _begins(POSTCODE, folded(value))
+        where = Condition(f"{POSTCODE} = ?", (value,)) if exact else begins(POSTCODE, folded(value))
         return Meaning(where, (Branch(walk, (where,)),), 2 if len(value) == 5 else 7)
 
     return means
@@ -319,7 +238,7 @@ _BY_MAILBOX = {
 }
 
 
-def _mailbox(kind: Type) -> Callable[[str, str], Meaning]:
+def _mailbox(kind: Type) -> Means:
     """Addresses are kept in lower case. One that holds "@domain" leads by its domain, whatever stands before it."""
     by_address, by_domain = _BY_MAILBOX[kind]
 
@@ -332,9 +251,9 @@ def _mailbox(kind: Type) -> Callable[[str, str], Meaning]:
         elif modifier == "contains":
             where = Condition("position(? IN m.address) > 0", (address,))
             if at and not local and domain:
-                where, rank = _begins(queries.DOMAIN, domain), 7
+                where, rank = begins(queries.DOMAIN, domain), 7
         else:
-            where, rank = _begins("m.address", address), 4
+            where, rank = begins("m.address", address), 4
         found = Condition(_HAS_MAILBOX[kind].format(where.sql), where.values)
         if rank == 7:
             return Meaning(found, (Branch(by_domain, (where,)),), rank)
@@ -343,7 +262,7 @@ def _mailbox(kind: Type) -> Callable[[str, str], Meaning]:
     return means
 
 
-def _telecom(kind: Type) -> Callable[[str, str], Meaning]:
+def _telecom(kind: Type) -> Means:
     """Mailboxes are the contact points that are looked for."""
     exactly = _mailbox(kind)
 
@@ -354,7 +273,7 @@ def _telecom(kind: Type) -> Callable[[str, str], Meaning]:
     return means
 
 
-def _mailbox_kind(kind: Type) -> Callable[[str, str], Meaning]:
+def _mailbox_kind(kind: Type) -> Means:
     def means(value: str, modifier: str) -> Meaning:
         # The guide's own examples write the code system of kinds of mail (R256) before a kind of mailbox (R257).
         code = _code(value, ("TRE_R257-TypeBAL", "TRE_R256-TypeMessagerie"))
@@ -365,12 +284,12 @@ def _mailbox_kind(kind: Type) -> Callable[[str, str], Meaning]:
     return means
 
 
-def _for_roles(source: str, means: Callable[[str, str], Meaning]) -> Callable[[str, str], Meaning]:
+def _for_roles(source: str, means: Means) -> Means:
     """A parameter of the person or place of an activity: what an activity's own must fit."""
 
     def chained(value: str, modifier: str) -> Meaning:
         meaning = means(value, modifier)
-        return Meaning(Condition(source.format(meaning.fits.sql), meaning.fits.values), meaning.branches, meaning.rank)
+        return replace(meaning, fits=Condition(source.format(meaning.fits.sql), meaning.fits.values))
 
     return chained
 
@@ -400,11 +319,11 @@ def _role_of_identified_place(value: str, modifier: str) -> Meaning:
 
 
 _PERSON, _PLACE = queries.PERSON_OF_ROLE, queries.PLACE_OF_ROLE
-_MEANINGS: dict[Type, dict[str, Callable[[str, str], Meaning]]] = {
+_MEANINGS: dict[Type, dict[str, Means]] = {
     Type.PRACTITIONER: {
         "identifier": lambda value, _: _keys("p.national_id", queries.PERSONS, _national_ids(value)),
-        "family": _either((LAST, "p.last_name", queries.PERSONS_BY_FAMILY)),
-        "given": _either((FIRST, "p.first_name", queries.PERSONS_BY_GIVEN)),
+        "family": _either(3, (LAST, "p.last_name", queries.PERSONS_BY_FAMILY)),
+        "given": _either(4, (FIRST, "p.first_name", queries.PERSONS_BY_GIVEN)),
         "name": _person_name(queries.PERSONS_BY_FAMILY, queries.PERSONS_BY_GIVEN),
         "qualification-code": _qualification,
     },
@@ -414,22 +333,22 @@ _MEANINGS: dict[Type, dict[str, Callable[[str, str], Meaning]]] = {
         "specialty": _specialty,
         "role": _role,
         "practitioner.identifier": _role_of_identified,
-        "practitioner.family": _for_roles(_PERSON, _either((LAST, "p.last_name", queries.ROLES_BY_FAMILY))),
-        "practitioner.given": _for_roles(_PERSON, _either((FIRST, "p.first_name", queries.ROLES_BY_GIVEN))),
+        "practitioner.family": _for_roles(_PERSON, _either(3, (LAST, "p.last_name", queries.ROLES_BY_FAMILY))),
+        "practitioner.given": _for_roles(_PERSON, _either(4, (FIRST, "p.first_name", queries.ROLES_BY_GIVEN))),
         "practitioner.name": _for_roles(_PERSON, _person_name(queries.ROLES_BY_FAMILY, queries.ROLES_BY_GIVEN)),
         "organization.identifier": _role_of_identified_place,
         "organization.name": _for_roles(
-            _PLACE, _either((NAME, "o.name", queries.ROLES_BY_NAME), (SIGN, "o.sign", queries.ROLES_BY_SIGN))
+            _PLACE, _either(4, (NAME, "o.name", queries.ROLES_BY_NAME), (SIGN, "o.sign", queries.ROLES_BY_SIGN))
         ),
         "organization.address": _for_roles(_PLACE, _address(queries.ROLES_BY_TOWN, queries.ROLES_BY_POSTCODE)),
-        "organization.address-city": _for_roles(_PLACE, _either((TOWN, "o.town", queries.ROLES_BY_TOWN))),
+        "organization.address-city": _for_roles(_PLACE, _either(6, (TOWN, "o.town", queries.ROLES_BY_TOWN))),
         "organization.address-postalcode": _for_roles(_PLACE, _postcode(queries.ROLES_BY_POSTCODE)),
     },
     Type.ORGANIZATION: {
         "identifier": _identified_place,
-        "name": _either((NAME, "o.name", queries.PLACES_BY_NAME), (SIGN, "o.sign", queries.PLACES_BY_SIGN)),
+        "name": _either(4, (NAME, "o.name", queries.PLACES_BY_NAME), (SIGN, "o.sign", queries.PLACES_BY_SIGN)),
         "address": _address(queries.PLACES_BY_TOWN, queries.PLACES_BY_POSTCODE),
-        "address-city": _either((TOWN, "o.town", queries.PLACES_BY_TOWN)),
+        "address-city": _either(6, (TOWN, "o.town", queries.PLACES_BY_TOWN)),
         "address-postalcode": _postcode(queries.PLACES_BY_POSTCODE),
         "type": _sector,
         "partof": _part_of,

@@ -7,10 +7,10 @@ alone it is refused, since it would read the whole table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from directory.fhir import queries
-from directory.fhir.criteria import EVERYTHING, Branch, Meaning, all_of, any_of, changed, meanings, none_of
+from directory.fhir.conditions import EVERYTHING, Branch, Meaning, all_of, any_of, changed, none_of
+from directory.fhir.criteria import meanings
 from directory.fhir.names import Type, key_of
 from directory.fhir.outcome import invalid, too_costly
 from directory.fhir.parameters import Criterion, Question, token
@@ -52,18 +52,24 @@ def plan(question: Question) -> Plan:
             raise too_costly(f"{names}: ask for more, like a name, a place, an identifier or _lastUpdated.")
         else:
             branches = [Branch(everybody, ())]
-        fits += [
-            any_of([value.fits for value in values])
-            for _, values in meant
-            if values is not leading or not all(value.covers for value in values)
-        ]
-        beside = all_of(fits) if fits else EVERYTHING
-        branches = [replace(branch, fits=beside) for branch in branches]
+        beside = [values for _, values in meant if values is not leading or not values[0].covers]
+        branches = [_with(branch, fits, beside) for branch in branches]
     # Of what left only its id and its date are known.
     if gone and not others:
         keys = [Condition("g.key = ANY(?)", (_keys(question.type, one),)) for one in rest]
         branches.append(Branch(left, (*keys, *(changed("g.gone_at", _single(one)) for one in dates))))
     return branches
+
+
+def _with(branch: Branch, fits: Sequence[Condition], beside: Sequence[list[Meaning]]) -> Branch:
+    """A walk with what its rows must fit beside; what its own index can decide bounds it."""
+    where, looked_at = list(branch.where), list(fits)
+    for values in beside:
+        if len(values) == 1 and values[0].column in branch.walk.order:
+            where.append(values[0].inside)
+        else:
+            looked_at.append(any_of([value.fits for value in values]))
+    return Branch(branch.walk, tuple(where), all_of(looked_at) if looked_at else EVERYTHING)
 
 
 def _leading(meant: Sequence[list[Meaning]]) -> list[Meaning]:

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from directory.fhir import queries
-from directory.fhir.criteria import EVERYTHING, Branch
+from directory.fhir.conditions import EVERYTHING, Branch
 from directory.fhir.outcome import invalid
 from directory.fhir.parameters import Question
 from directory.fhir.queries import Walk

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from directory.fhir import profiles, walking
 from directory.fhir.answering import Answer, Request, answer
-from directory.fhir.criteria import folded
+from directory.fhir.conditions import folded
 from directory.load import load
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users

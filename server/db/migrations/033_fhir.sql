@@ -19,7 +19,8 @@ CREATE INDEX professional_given ON directory.professional
 CREATE INDEX professional_profession ON directory.professional (profession_code, national_id);
 CREATE INDEX professional_changed ON directory.professional (changed_at, national_id);
 CREATE INDEX know_how_code ON directory.know_how (code, national_id, profession_code);
-CREATE INDEX organisation_name ON directory.organisation ((directory.folded(name) COLLATE "C"), organisation_id);
+CREATE INDEX organisation_name ON directory.organisation
+    ((directory.folded(name) COLLATE "C"), (directory.folded(town) COLLATE "C"), organisation_id);
 CREATE INDEX organisation_sign ON directory.organisation ((directory.folded(sign) COLLATE "C"), organisation_id)
     WHERE sign <> '';
 CREATE INDEX organisation_town ON directory.organisation ((directory.folded(town) COLLATE "C"), organisation_id);
