@@ -7,6 +7,7 @@ Each carries a stable `Reason` and a sentence for a person; none knows a wire co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -74,6 +75,14 @@ class CaduceeError(Exception):
 
 class Refused(CaduceeError):
     """The caller's fault: the same request will be refused again."""
+
+
+class NoSuchMailbox(Refused):
+    """UNKNOWN_RECIPIENT, and which addresses here it may have meant (only for who may be told)."""
+
+    def __init__(self, nearest: Sequence[str] = ()) -> None:
+        super().__init__(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+        self.nearest = tuple(nearest)
 
 
 class TryLater(CaduceeError):

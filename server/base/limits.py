@@ -169,6 +169,7 @@ INTAKE_RETRY_SECONDS = 30  # times the attempts: what it needed may be away
 
 # Misuse and misrouting, counted an hour.
 UNKNOWN_RECIPIENTS_PER_SENDER = 50  # unknown ones a single sender may ask for: an old address book, not a search
+NEAREST_ADDRESSES = 3  # proposed for an unknown one: past it a person searches the directory
 ALARM_WINDOW_HOURS = 24
 ALARM_USUAL_DAYS = 28  # four weeks: a practice's rhythm is the week's
 ALARM_DAYS = 365  # as long as technical traces

@@ -79,6 +79,7 @@ class Submission(Accepting):
 
     messages_per_hour: int = Field(default=1_000, ge=0, description="messages that one mailbox sends; 0 for no limit")
     recipients_per_hour: int = Field(default=5_000, ge=0, description="recipients of what a mailbox sends; 0: no limit")
+    nearest_addresses: bool = Field(default=False, description="propose published addresses near one that is unknown")
 
 
 class Ldap(Edge):

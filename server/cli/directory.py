@@ -13,10 +13,12 @@ from directory.load import Loaded, LoadRefused, load
 from directory.search import Found
 from directory.search import search as search_directory
 from server.base import clock
+from server.cli import export
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, err, out, run, settings_of
 
 app = typer.Typer(no_args_is_help=True, help="The national directory of professionals and structures.")
+app.command()(export.export)
 
 
 @app.command("import")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused
+from server.base.errors import CaduceeError, NoSuchMailbox, ProtocolViolation, Reason, Refused
 from server.smtp import reply_codes as r
 from server.smtp.reply_codes import Reply
 
@@ -67,6 +67,9 @@ class Objection(Exception):
 def reply_to(error: CaduceeError) -> Reply:
     """The reply that tells `error`; a temporary error never gets a permanent reply, nor the reverse."""
     reply = REPLIES.get(error.reason, r.INTERNAL)
+    # RFC 5321 §4.5.3.1.5: 512 octets a line, which an address has for itself; one beyond ASCII is not for a reply.
+    if isinstance(error, NoSuchMailbox) and (near := [one for one in error.nearest if one.isascii()]):
+        return reply.saying("\n".join([reply.text, r.DID_YOU_MEAN, *near]))
     if isinstance(error, Refused | ProtocolViolation):
         return reply if reply.permanent or reply.code in _TEMPORARY_BY_RFC else r.REFUSED
     return r.INTERNAL if reply.permanent else reply

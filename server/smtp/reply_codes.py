@@ -96,6 +96,7 @@ UNKNOWN_RECIPIENT = Reply(
     "aucune messagerie a cette adresse: verifiez-la dans l'annuaire\n"
     "no such mailbox here: check the address in the directory",
 )
+DID_YOU_MEAN = "vouliez-vous dire: / did you mean:"  # published addresses follow, one a line
 RECIPIENT_CLOSED = Reply(
     550,
     "5.2.1",

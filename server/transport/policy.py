@@ -24,10 +24,12 @@ import structlog
 from crypto.edge import EdgeKeys
 from crypto.smime.identity import Registration
 from directory.identifiers import has_ins_form, is_ins
+from directory.own.nearest import nearest
 from directory.registration import Registrations
 from server.audit.trail import Audit
 from server.base import clock
-from server.base.errors import CaduceeError, ProtocolViolation, Reason, Refused, TryLater
+from server.base.errors import CaduceeError, NoSuchMailbox, ProtocolViolation, Reason, Refused, TryLater
+from server.base.limits import NEAREST_ADDRESSES
 from server.base.log import Pseudonyms
 from server.base.settings import Settings
 from server.identity.model import Principal
@@ -172,8 +174,10 @@ class Policy:
             here = isinstance(address, str) and address in found
             if here and unknown >= left and patient is None:
                 answer = TryLater(Reason.TOO_MANY_UNKNOWN, "Too many unknown recipients were asked for.")
-            elif isinstance(answer, CaduceeError) and answer.reason is Reason.UNKNOWN_RECIPIENT:
+            elif isinstance(answer, NoSuchMailbox):
                 unknown += 1
+                if not asking and isinstance(address, str) and self._may_hear(who, address):
+                    answer = NoSuchMailbox(await nearest(self._pool, address, NEAREST_ADDRESSES))
             answers.append(answer)
         if asking:
             return answers
@@ -202,7 +206,7 @@ class Policy:
             return self._elsewhere(asks, domain)
         route = standing.route
         if route is None:
-            return Refused(Reason.UNKNOWN_RECIPIENT, "There is no such mailbox.")
+            return NoSuchMailbox()
         if route.state is OwnerState.CLOSED:
             return Refused(Reason.RECIPIENT_CLOSED, "This mailbox is closed.")
         if route.kind is OwnerKind.PATIENT and asks.of_patient:
@@ -215,6 +219,12 @@ class Policy:
         if route.kind is OwnerKind.PATIENT and asks.size > self._settings.transport.max_patient_bytes:
             return _too_large_for_a_patient()
         return route
+
+    def _may_hear(self, who: Speaker, address: str) -> bool:
+        """May `who` be told which addresses are near an unknown one? Only who signed in, where the operator allows it;
+        a patient never, and nobody of patients. What is told are published addresses, as often as one may be wrong."""
+        told = self._settings.submission.nearest_addresses and isinstance(who, Principal)
+        return told and _patient(who) is None and _domain(address) not in self._patients
 
     def _may_answer(self, domain: str, standing: Standing) -> bool:
         if domain in self._patients:

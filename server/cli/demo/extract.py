@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-COLUMNS = (
-    "Type de BAL|Adresse BAL|Type Identifiant PP|Identifiant PP|Identification nationale PP|"
-    "Type identifiant structure|Identification Structure|Service de rattachement|Civilité d'exercice|Nom d'exercice|"
-    "Prénom d'exercice|Catégorie profession|Libellé de catégorie profession|Code Profession|Libellé Profession|"
-    "Code savoir-faire|Libellé savoir-faire|Dématérialisation|Raison Sociale structure BAL|"
-    "Enseigne commerciale structure BAL|L2COMPLEMENTLOCALISATION|L3COMPLEMENTDISTRIBUTION|L4NUMEROVOIE|"
-    "L4COMPLEMENTNUMEROVOIE|NL4TYPEVOIE|L4LIBELLEVOIE|L5LIEUDITMENTION|L6LIGNEACHEMINEMENT|Code postal|Département|Pays"
-)
+from directory.own.export import NATIONAL_COLUMNS
 
 
 def write_extract(folder: Path, doctor: str, rpps: str, pharmacy: str, finess: str) -> Path:
@@ -22,5 +15,5 @@ def write_extract(folder: Path, doctor: str, rpps: str, pharmacy: str, finess: s
     team = ["ORG", pharmacy, "", "", "", "FINESS", finess, "Officine", "", "", "", "", "", "", "", "", "", "O"]
     team += ["PHARMACIE DU CENTRE", "PHARMACIE DU CENTRE", *place]
     file = folder / "Extraction_Correspondance_MSSante_202611240200.txt"
-    file.write_text("\n".join([COLUMNS, "|".join(person), "|".join(team)]) + "\n", encoding="utf-8")
+    file.write_text("\n".join([NATIONAL_COLUMNS, "|".join(person), "|".join(team)]) + "\n", encoding="utf-8")
     return file

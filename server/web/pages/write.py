@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from server.base.errors import Refused, TryLater
+from server.base.errors import NoSuchMailbox, Refused, TryLater
 from server.base.limits import WEB_RECIPIENTS, WEB_REPLY_CHARACTERS, WEB_SUBJECT_CHARACTERS
 from server.mail.addresses import normalise, parse, valid
 from server.record.access import Act
@@ -76,6 +76,8 @@ async def post(request: Request, visitor: Visitor = Depends(signed_in)) -> Respo
         await send(request, visitor, Written(draft.to, draft.subject, draft.text, draft.sending))
     except NotTo as refused:
         errors = [f"{address} : {say(problem_of(error).sentence)}" for address, error in refused.objections]
+        nearest = [one for _, error in refused.objections if isinstance(error, NoSuchMailbox) for one in error.nearest]
+        errors += [say("Vouliez-vous écrire à %(address)s ?", address=one) for one in nearest]
         return _form(request, visitor, replace(draft, errors=errors, status=422))
     except (Refused, TryLater) as refusal:
         problem = problem_of(refusal)

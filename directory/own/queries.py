@@ -1,0 +1,173 @@
+"""Every statement on the operator's own mailboxes, each with a line of why."""
+
+# ruff: noqa: S608 - statements are put together from the constants of this file alone; values are always parameters
+
+from __future__ import annotations
+
+# Whoever publishes waits for an import to end, and an import for it: the same lock as directory.queries.TRY_LOCK.
+LOCK = "SELECT pg_advisory_xact_lock(7268311002)"
+
+# What is said now takes the place of what was said; one that had left comes back. A JSON array of rows.
+PUT = """
+INSERT INTO directory.own_mailbox AS old
+SELECT (jsonb_populate_record(said, jsonb_build_object('published_at', $2::timestamptz, 'changed_at', $2))).*
+  FROM jsonb_populate_recordset(NULL::directory.own_mailbox, $1::jsonb) said
+    ON CONFLICT (address) DO UPDATE SET
+       (kind, national_id, civility, last_name, first_name, profession_code, profession, finess, siret, organisation,
+        service, description, responsible, rank, unlisted, near, changed_at, published_at, withdrawn_at)
+     = (excluded.kind, excluded.national_id, excluded.civility, excluded.last_name, excluded.first_name,
+        excluded.profession_code, excluded.profession, excluded.finess, excluded.siret, excluded.organisation,
+        excluded.service, excluded.description, excluded.responsible, excluded.rank, excluded.unlisted, excluded.near,
+        excluded.changed_at,
+        CASE WHEN old.withdrawn_at IS NULL THEN old.published_at ELSE excluded.published_at END, NULL)
+"""
+WITHDRAW = """
+UPDATE directory.own_mailbox SET withdrawn_at = $2, changed_at = $2
+ WHERE address = ANY($1::text[]) AND withdrawn_at IS NULL RETURNING address
+"""
+# Of one that was withdrawn too: it may come back as it was.
+SAID = "SELECT * FROM directory.own_mailbox WHERE address = $1"
+PUBLISHED = "SELECT address FROM directory.own_mailbox WHERE withdrawn_at IS NULL ORDER BY address"
+# For the file: all that is published, or what differs since a moment, those that left too. A person and a structure are
+# called as everybody finds them, where they are still there.
+TOLD = """
+SELECT o.kind, o.address, o.national_id, o.finess, o.siret, o.service, o.description, o.responsible, o.rank, o.unlisted,
+       o.published_at, o.withdrawn_at,
+       coalesce(p.civility, o.civility) AS civility, coalesce(p.last_name, o.last_name) AS last_name,
+       coalesce(p.first_name, o.first_name) AS first_name,
+       coalesce(p.profession_code, o.profession_code) AS profession_code,
+       coalesce(p.profession, o.profession) AS profession,
+       coalesce(g.name, o.organisation) AS organisation, g.sign, g.street, g.postcode, g.town, g.department, g.country
+  FROM directory.own_mailbox o
+  LEFT JOIN directory.mailbox_entry m ON m.address = o.address AND m.source = 'own'
+  LEFT JOIN directory.professional p ON p.national_id = m.national_id AND p.profession_code = m.profession_code
+  LEFT JOIN directory.organisation g ON g.organisation_id = m.organisation_id
+ WHERE CASE WHEN $1::timestamptz IS NULL THEN o.withdrawn_at IS NULL ELSE o.changed_at >= $1 END
+ ORDER BY o.address
+"""
+
+# From what is said to the tables that everybody searches, in this order. $1: addresses, or null for all.
+_SAID = "directory.own_mailbox o WHERE o.withdrawn_at IS NULL AND ($1::text[] IS NULL OR o.address = ANY($1))"
+TOLD_BY_US = 3  # after the professionals' file (0), the mailbox file (1) and the FINESS file (2)
+# Whom the national files name is called as they say there.
+_KNOWN_PERSON = f"""
+SELECT p.profession_code FROM directory.professional p
+ WHERE p.national_id = o.national_id AND p.told_by < {TOLD_BY_US}
+ ORDER BY p.profession_code <> o.profession_code, p.profession_code LIMIT 1
+"""
+# The professionals' file knows a structure by a technical identifier; ours is its FINESS or SIRET.
+_PLACE = """
+SELECT g.organisation_id FROM directory.organisation g
+ WHERE g.told_by <= {told_by} AND CASE WHEN o.finess <> '' THEN g.finess = o.finess
+                                       ELSE o.siret <> '' AND g.siret = o.siret END
+ ORDER BY g.told_by, g.organisation_id LIMIT 1
+"""
+SETTLE = (
+    f"""
+    INSERT INTO directory.professional
+           (national_id, profession_code, identifier, civility, last_name, first_name, profession, category_code,
+            told_by)
+    SELECT DISTINCT ON (o.national_id, o.profession_code) o.national_id, o.profession_code, substr(o.national_id, 2),
+           o.civility, o.last_name, o.first_name, o.profession, '', {TOLD_BY_US}
+      FROM {_SAID} AND o.national_id <> '' AND NOT EXISTS ({_KNOWN_PERSON})
+     ORDER BY o.national_id, o.profession_code, o.changed_at DESC
+        ON CONFLICT (national_id, profession_code) DO UPDATE
+       SET (civility, last_name, first_name, profession, changed_at)
+         = (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession, now())
+     WHERE (professional.civility, professional.last_name, professional.first_name, professional.profession)
+           IS DISTINCT FROM (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession)
+    """,
+    f"""
+    INSERT INTO directory.organisation
+           (organisation_id, finess, legal_finess, siret, siren, name, sign, street, postcode, town, commune_code,
+            department, country, sector_code, sector, phone, told_by)
+    SELECT DISTINCT ON (1) coalesce(nullif(o.finess, ''), o.siret), o.finess, '', o.siret, left(o.siret, 9),
+           o.organisation, '', '', '', '', '', '', '', '', '', '', {TOLD_BY_US}
+      FROM {_SAID} AND (o.finess <> '' OR o.siret <> '')
+       AND NOT EXISTS ({_PLACE.format(told_by=TOLD_BY_US - 1)})
+     ORDER BY 1, o.changed_at DESC
+        ON CONFLICT (organisation_id) DO UPDATE SET name = excluded.name, changed_at = now()
+     WHERE organisation.name <> excluded.name
+    """,
+    f"""
+    INSERT INTO directory.mailbox_entry AS old
+           (address, kind, national_id, profession_code, organisation_id, service, paperless, unlisted, source,
+            description, responsible, rank)
+    SELECT o.address, o.kind, o.national_id,
+           CASE WHEN o.national_id = '' THEN '' ELSE coalesce(({_KNOWN_PERSON}), o.profession_code) END,
+           coalesce(({_PLACE.format(told_by=TOLD_BY_US)}), ''), o.service, false, o.unlisted, 'own',
+           o.description, o.responsible, o.rank
+      FROM {_SAID}
+        ON CONFLICT (address) DO UPDATE SET
+           (kind, national_id, profession_code, organisation_id, service, unlisted, source, description, responsible,
+            rank, changed_at)
+         = (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
+            excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank, now())
+     WHERE (old.kind, old.national_id, old.profession_code, old.organisation_id, old.service, old.unlisted, old.source,
+            old.description, old.responsible, old.rank)
+           IS DISTINCT FROM
+           (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
+            excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank)
+    """,
+)
+# Whose listings change: who held these addresses before, and who holds them afterwards; and their structures.
+CREATE_TOUCHED = """
+CREATE TEMP TABLE IF NOT EXISTS stage_touched (national_id text, profession_code text, organisation_id text)
+ON COMMIT DROP
+"""
+TOUCH = (
+    """
+    INSERT INTO stage_touched SELECT national_id, profession_code, organisation_id FROM directory.mailbox_entry
+     WHERE address = ANY($1::text[]) AND national_id <> ''
+    """,
+    """
+    INSERT INTO stage_touched SELECT '', '', organisation_id FROM directory.mailbox_entry
+     WHERE address = ANY($1::text[]) AND organisation_id <> ''
+    """,
+)
+REMOVE_ENTRIES = """
+DELETE FROM directory.mailbox_entry m USING directory.own_mailbox o
+ WHERE m.address = o.address AND m.source = 'own' AND o.withdrawn_at IS NOT NULL RETURNING m.address
+"""
+DROP_CERTIFICATES = "DELETE FROM directory.mailbox_certificate WHERE address = ANY($1::text[])"
+# Whom we alone told, and who has no mailbox of ours any more, or whom the national files tell now.
+REMOVE_PERSONS = f"""
+DELETE FROM directory.professional p WHERE p.told_by = {TOLD_BY_US} AND NOT EXISTS (
+       SELECT FROM directory.mailbox_entry m
+        WHERE m.national_id = p.national_id AND m.profession_code = p.profession_code)
+RETURNING p.national_id
+"""
+REMOVE_PLACES = f"""
+DELETE FROM directory.organisation g WHERE g.told_by = {TOLD_BY_US} AND NOT EXISTS (
+       SELECT FROM directory.mailbox_entry m WHERE m.organisation_id = g.organisation_id)
+RETURNING g.organisation_id
+"""
+# Followers of the directory hear of what left, and that it came back.
+GONE = """
+INSERT INTO directory.gone (kind, key, gone_at)
+SELECT DISTINCT $1, key, now() FROM unnest($2::text[]) AS key
+    ON CONFLICT (kind, key) DO UPDATE SET gone_at = excluded.gone_at
+"""
+BACK = """
+DELETE FROM directory.gone g WHERE (g.kind = 'mailbox' AND g.key IN (SELECT address FROM directory.mailbox_entry))
+    OR (g.kind = 'professional' AND g.key IN (SELECT national_id FROM directory.professional))
+    OR (g.kind = 'organisation' AND g.key IN (SELECT organisation_id FROM directory.organisation))
+"""
+
+# The certificates of a mailbox are what is given, no others. $2: DER, $3: when each ends.
+DROP_OTHER_CERTIFICATES = """
+DELETE FROM directory.mailbox_certificate WHERE address = $1 AND certificate <> ALL($2::bytea[])
+"""
+ADD_CERTIFICATES = """
+INSERT INTO directory.mailbox_certificate (address, certificate, not_after)
+SELECT $1, certificate, not_after FROM unnest($2::bytea[], $3::timestamptz[]) AS new(certificate, not_after)
+ WHERE EXISTS (SELECT FROM directory.own_mailbox WHERE address = $1 AND withdrawn_at IS NULL)
+    ON CONFLICT (address, fingerprint) DO NOTHING
+"""
+
+# Names that share a key with a mistyped one, those of the nearest length first.
+NEAR = """
+SELECT address FROM directory.own_mailbox
+ WHERE near && $1::text[] AND split_part(address, '@', 2) = $2 AND withdrawn_at IS NULL AND NOT unlisted
+ ORDER BY abs(length(address) - $3), address LIMIT $4
+"""
