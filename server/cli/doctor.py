@@ -28,12 +28,14 @@ from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError
 from server.identity.hygiene import Hygiene, own_certificates
+from server.mailbox.public import entry
 from server.transport.alarms import Alarm, since
 from server.transport.unknown import BY_OPERATOR, BY_SENDER
 from server.transport.volume import RECEIVED, STRANGERS
 from server.trust.follow import Follower
 from server.trust.state import State, state
 
+NAMED = 5  # of many, in a sentence
 STALE = timedelta(hours=24)  # référentiel: the white list is fetched at least daily
 LITTLE_SPACE = 2_048 * MIB
 NO_SPACE = 256 * MIB
@@ -196,6 +198,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             raised = await since(admin.connection, clock.now() - timedelta(hours=ALARM_WINDOW_HOURS))
             trusted = await state(admin.connection)
             certificates = await certificates_found(admin, settings)
+            published = await entry.standing(admin.connection, admin.edge)
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
@@ -204,8 +207,21 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         for finding in certificates:
             yield finding
+        for finding in _published(published):
+            yield finding
         for alarm in raised:
             yield _volume(alarm)
+
+
+def _published(found: entry.Standing) -> Iterator[Finding]:
+    """Each mailbox that takes mail has its entry in the directory, and each entry its mailbox."""
+    advice = "caducee mailbox publish"
+    if found.missing:
+        text = f"{len(found.missing)} mailboxes have no entry: numbers {list(found.missing[:NAMED])}."
+        yield Finding(Level.WARNING, "directory", text, advice)
+    if found.stray:
+        text = f"{len(found.stray)} entries lead to no open mailbox: {', '.join(found.stray[:NAMED])}."
+        yield Finding(Level.BAD, "directory", text, advice)
 
 
 async def certificates_found(admin: Admin, settings: Settings) -> list[Finding]:

@@ -15,6 +15,7 @@ from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out,
 from server.mail.addresses import normalise
 from server.mailbox.beside import entrusted
 from server.mailbox.keys import Keys
+from server.mailbox.public.entry import certify
 
 
 def entrust(
@@ -36,8 +37,10 @@ def entrust(
     async def work() -> None:
         async with Admin(settings) as admin:
             owner_id = await admin.owner_of(normalise(address))
-            opened = await Keys(admin.keyring).of(admin.connection, owner_id)
+            keys = Keys(admin.keyring)
+            opened = await keys.of(admin.connection, owner_id)
             await entrusted.entrust(admin.connection, admin.edge, opened, given, "operator")
+            await certify(admin.connection, keys, owner_id)
 
     run(work())
     subject, until = given.certificate.subject.rfc4514_string(), given.certificate.not_valid_after_utc
@@ -55,7 +58,9 @@ def withdraw(address: str, home: HomeOption = None, as_json: JsonOption = False)
     async def work() -> int:
         async with Admin(settings) as admin:
             owner_id = await admin.owner_of(normalise(address))
-            return await entrusted.withdraw(admin.connection, admin.edge, owner_id, "operator")
+            gone = await entrusted.withdraw(admin.connection, admin.edge, owner_id, "operator")
+            await certify(admin.connection, Keys(admin.keyring), owner_id)
+            return gone
 
     gone = run(work())
     if as_json:

@@ -18,6 +18,7 @@ from crypto.keyfile import read_private, write_private
 from crypto.keyring import Keyring
 from crypto.master import InFile, InToken, MasterService
 from crypto.queue_secret import FILE_NAME as QUEUE_FILE
+from directory.own.mailboxes import withdraw
 from server.audit.trail import Audit
 from server.base import clock
 from server.base.settings import Settings
@@ -200,6 +201,7 @@ def destroy(
             owner_id = await admin.owner_of(normalise(mailbox))
             # Told before it is done: the trail says who did it also when it is killed in the middle.
             await _tell(admin, "destroy", owner_id)
+            await withdraw(admin.connection, [normalise(mailbox)], clock.now())
             return await destruction.destroy(
                 admin.connection, admin.keyring, owner_id, clock.now(), lambda export: _write(admin, export)
             )

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
+from server.base import clock
 from server.base.limits import MB
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
 from server.mail.addresses import normalise
+from server.mailbox.keys import Keys
+from server.mailbox.public.entry import publish
 from server.mailbox.terms import Standing, Terms, change, standing
 
 _SIZE = re.compile(r"([0-9]{1,9})(MB|GB)")
@@ -83,7 +86,11 @@ def _change(address: str, changed: Callable[[Terms], Terms], home: HomeOption, a
         async with Admin(settings) as admin:
             owner_id = await admin.owner_of(normalise(address))
             before = await standing(admin.connection, owner_id)
-            await change(admin.connection, admin.edge, owner_id, changed(before.terms), "operator")
+            after = changed(before.terms)
+            async with admin.connection.transaction():
+                await change(admin.connection, admin.edge, owner_id, after, "operator")
+                if after.unlisted != before.terms.unlisted and before.is_public:
+                    await publish(admin.connection, Keys(admin.keyring), owner_id, clock.now())
             return await standing(admin.connection, owner_id)
 
     _answer(address, run(work()), settings.transport.quota_bytes, as_json)

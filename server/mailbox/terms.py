@@ -36,6 +36,11 @@ class Standing:
     entrusted: int
     terms: Terms
 
+    @property
+    def is_public(self) -> bool:
+        """Whether it belongs in the directory: it takes mail, and is no patient's."""
+        return self.state is OwnerState.ACTIVE and self.kind is not OwnerKind.PATIENT
+
 
 async def standing(connection: asyncpg.Connection, owner_id: int) -> Standing:
     """Raises Refused(UNKNOWN_RECIPIENT)."""
