@@ -28,23 +28,25 @@ from server.db.confinement import installed_binaries
 from server.db.pool import admin_dsn
 from server.mailbox.understand import understand
 from tests.durability.processes import kind_of, tree
-from tests.serving import INS, Served, caducee
+from tests.serving import DOMAIN, INS, Served, caducee
 from tests.store_world import PATIENT, World, message
 
 TEXT, SUBJECT, FILE = "METFORMINE1000", "ORDONNANCE-SECRETE", "bilan-lipidique"
+UNPUBLISHED = f"remplacante@{DOMAIN}"  # a person without a number has no entry in the directory
 # Written by nobody else: what a thief would look for.
-PRIVATE = [TEXT, SUBJECT, FILE, INS, "dr.martin@"]
+PRIVATE = [TEXT, SUBJECT, FILE, INS, "remplacante@"]
 EDGES = ("relay", "submission", "sender", "fetcher", "ldap")
 
 
 @pytest.fixture(scope="module")
 def stolen(running: Served) -> Served:
     """A server with a message for a patient and a pharmacy, read once, in a folder with a name."""
+    running.add_mailboxes([[UNPUBLISHED, "PER", "Chloé ESSAI", "", "", ""]])
     letter = EmailMessage()
-    letter["From"], letter["To"], letter["Subject"] = running.doctor, f"{running.pharmacy}, {running.patient}", SUBJECT
+    letter["From"], letter["To"], letter["Subject"] = UNPUBLISHED, f"{running.pharmacy}, {running.patient}", SUBJECT
     letter.set_content(f"{TEXT}\r\n" * 20)
     letter.add_attachment(f"%PDF-1.7 {TEXT}".encode(), maintype="application", subtype="pdf", filename=f"{FILE}.pdf")
-    with running.submission(running.doctor) as client:
+    with running.submission(UNPUBLISHED) as client:
         client.send_message(letter)
     with running.imap(running.pharmacy) as client:
         client.create(SUBJECT)
@@ -75,6 +77,12 @@ def test_a_backup_of_the_database_tells_of_nobody_and_holds_no_key(stolen: Serve
     ).stdout
     assert b"INSERT INTO public.content" in dump
     assert [one for one in PRIVATE if one.encode() in dump] == []
+    # What is published stands in the directory, and nothing leads from there to a mailbox.
+    public = [line for line in dump.splitlines() if b"dr.martin@" in line]
+    assert {line.split(b" VALUES", 1)[0] for line in public} == {
+        b"INSERT INTO directory.own_mailbox",
+        b"INSERT INTO directory.mailbox_entry",
+    }
     secrets = held_by_readers(stolen.home) | {"edge": (stolen.home / "keys" / "edge.json").read_bytes()}
     assert [name for name, secret in secrets.items() if any(form in dump for form in forms(secret))] == []
 
