@@ -1,33 +1,38 @@
-"""Replaces the directory by what the national files say, in one transaction.
+"""Makes the directory what the national files say, in one transaction.
 
-Files → stage tables by COPY → difference with what is there. Until the commit everybody finds the old directory, and
-when the files are refused it stays. Refused are: a file that cannot be read, too many damaged lines, or a directory so
-much smaller than the last one that the files must have been cut off.
+Files → stage tables by COPY → difference with what is there. The files of the next day are read for what differs from
+the last ones (`national/difference.py`), and nothing else is compared. Until the commit everybody finds the old
+directory, and when the files are refused it stays. Refused are: a file that cannot be read or was cut, too many damaged
+lines, or a directory so much smaller than the last one that the files must have been cut off.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from directory import queries
-from directory.extract import ExtractError, read
+from directory import queries as listing_queries
 from directory.folding import near
 from directory.indexing import index_words, sort_name
-from directory.model import Activity, KnowHow, MailboxEntry, Organisation, Professional
-from directory.queries import Connection, Table
+from directory.national import merge, queries
+from directory.national.columns import Kind
+from directory.national.difference import KnownLines, header_of
+from directory.national.extract import ExtractError, Source, sources
+from directory.national.lines import place_key, subject_number
+from directory.national.merge import Changes, ScopeTexts
+from directory.national.reading import Difference, Problems, Progress, Rejected, TooDifferent, whole
+from directory.national.stage import Stage, copy
+from directory.queries import Connection
 
-BATCH = 5_000  # rows of a COPY: large enough to be fast, small enough for memory not to matter
-PROBLEMS_KEPT = 100  # damaged lines that a person may want to read
 WORST_SHARE = 0.01  # of the lines may be damaged; the national files have had none
 SMALLEST_SHARE = 0.5  # of the last directory: no reform has halved the profession overnight, a cut download has
 FEW_LINES = 20  # below this many damaged lines or old rows the shares say nothing
-
-Progress = Callable[[str, int], None]
+DETAILS = 1_000  # rows of a table that were added, changed or removed, each: what a person may want to read
 
 
 class LoadRefused(Exception):
@@ -40,26 +45,22 @@ class LoadRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the directory holds now (rows by table), and the lines that were left out."""
+    """What the directory holds now (rows by table), what of it changed, and the lines that were left out.
+
+    `details` are (table, "added" | "changed" | "removed", key), for `preview` alone. `suspects` counts numbers whose
+    check digit does not hold among the rows that were read anew: RPPS, FINESS, SIRET.
+    """
 
     counts: dict[str, int]
+    changes: Changes
+    details: tuple[tuple[str, str, str], ...]
     lines: int
     left_out: int
     problems: tuple[ExtractError, ...]
+    suspects: dict[str, int]
 
 
-@dataclass(slots=True)
-class _Problems:
-    count: int = 0
-    kept: list[ExtractError] = field(default_factory=list)
-
-    def report(self, error: ExtractError) -> None:
-        self.count += 1
-        if len(self.kept) < PROBLEMS_KEPT:
-            self.kept.append(error)
-
-
-def _quiet(stage: str, done: int) -> None:
+def _quiet(stage: str, done: int, total: int = 0) -> None:
     """Progress that nobody watches."""
 
 
@@ -70,132 +71,205 @@ async def load(
     *,
     progress: Progress = _quiet,
     smallest_share: float = SMALLEST_SHARE,
+    rejected: Rejected | None = None,
 ) -> Loaded:
     """Make the directory hold what the files say: give all of them, what is in none is removed.
 
-    `connection` is the owner's of the schema `directory`; `progress` is called with the name of a stage and the rows
-    done. `smallest_share` 0 accepts any shrinking. Raises LoadRefused.
+    `connection` is the owner's of the schema `directory`. Lines that are left out go to `rejected` with the reason.
+    `smallest_share` 0 accepts any shrinking. Raises LoadRefused.
     """
-    problems = _Problems()
     async with connection.transaction():
+        work = _Load(connection, now, progress, Problems(rejected))
+        return await work.load(paths, smallest_share)
+
+
+async def preview(
+    connection: Connection, paths: Sequence[Path], now: datetime, *, progress: Progress = _quiet
+) -> Loaded:
+    """What `load` would do: it is done, but for the index, and undone. Raises LoadRefused."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        return await _Load(connection, now, progress, Problems()).load(paths, 0, keep=False)
+    finally:
+        await transaction.rollback()
+
+
+class _Load:
+    """One import, inside of its transaction."""
+
+    def __init__(self, connection: Connection, now: datetime, progress: Progress, problems: Problems) -> None:
+        self._connection = connection
+        self._now = now
+        self._progress = progress
+        self._problems = problems
+        self._lines = 0
+        self._changed: set[Kind] | None = None  # None: everything
+        self._known: dict[Kind, KnownLines] = {}
+
+    async def load(self, paths: Sequence[Path], smallest_share: float, keep: bool = True) -> Loaded:
+        connection = self._connection
         if not await connection.fetchval(queries.TRY_LOCK):
             raise LoadRefused("another import is at work")
-        await connection.execute(queries.NO_TIMEOUT)
-        before = {table.name: int(await connection.fetchval(table.count())) for table in queries.READ_TABLES}
+        await connection.execute(queries.SETTINGS)
+        before = {name: int(await connection.fetchval(table.count())) for name, table in queries.TABLES.items()}
+        own = {row["address"] for row in await connection.fetch(queries.OWN_ADDRESSES)}
         try:
-            lines = await _stage(connection, paths, problems, progress)
+            files = await asyncio.to_thread(sources, paths)
+            stage, changes = await self._bring(files, before, own)
         except ExtractError as error:
-            raise LoadRefused(str(error), [*problems.kept, error]) from None
-        total = lines + problems.count
-        if problems.count > max(FEW_LINES, WORST_SHARE * total) or not lines:
-            raise LoadRefused(f"{problems.count} of {total} lines cannot be read", problems.kept)
-        counts = await _merge(connection, progress)
+            raise LoadRefused(str(error), [*self._problems.kept, error]) from None
+        counts = {
+            name: rows + changes.get(name, {}).get("added", 0) - changes.get(name, {}).get("removed", 0)
+            for name, rows in before.items()
+        }
         for name, rows in counts.items():
             if before[name] > FEW_LINES and rows < smallest_share * before[name]:
                 raise LoadRefused(f"{name}: {rows} rows where there were {before[name]}; the files look cut off")
-        counts["listing"] = await _index(connection, progress)
-        files = [path.name for path in paths]
-        await connection.execute(queries.RECORD_LOAD, now, files, json.dumps(counts))
-    return Loaded(counts, lines, problems.count, tuple(problems.kept))
+        details: list[Any] = []
+        if keep:
+            await self._keep(files, counts, paths)
+        else:
+            details = await connection.fetch(queries.SOME_CHANGES, DETAILS)
+        return Loaded(
+            counts,
+            changes,
+            tuple((row["name"], row["what"], row["key"]) for row in details),
+            self._lines,
+            self._problems.count,
+            tuple(self._problems.kept),
+            stage.suspects_by_kind(),
+        )
 
+    async def _bring(self, files: list[Source], before: dict[str, int], own: set[str]) -> tuple[Stage, Changes]:
+        """Read the files and bring the tables to what they say."""
+        await merge.create_stage(self._connection)
+        if await self._know(files, before):
+            difference = Difference(files, self._known, own, self._problems, self._progress)
+            try:
+                await asyncio.to_thread(difference.find)
+            except TooDifferent:
+                pass
+            else:
+                self._changed = difference.changed
+                self._lines = difference.lines - self._problems.count
+                self._check_lines()
+                return await self._bring_difference(difference)
+        self._known = {source.kind: KnownLines() for source in files}
+        stage = Stage()
+        await self._copy(whole(files, stage, self._known, own, self._problems, self._progress))
+        self._lines = sum(len(lines.digests) for lines in self._known.values())
+        self._check_lines()
+        if own or any(before.values()):
+            return stage, await merge.compare(self._connection, self._now, self._progress, None)
+        return stage, await merge.fill(self._connection, self._now, self._progress)
 
-class _Stage:
-    """Rows on their way into a stage table, a COPY at a time."""
+    def _check_lines(self) -> None:
+        total, damaged = self._lines + self._problems.count, self._problems.count
+        if damaged > max(FEW_LINES, WORST_SHARE * total) or not self._lines:
+            raise LoadRefused(f"{damaged} of {total} lines cannot be read", self._problems.kept)
 
-    def __init__(self, connection: Connection, table: str, columns: Sequence[str]) -> None:
-        self._connection = connection
-        self._table = table
-        self._columns = list(columns)
-        self._rows: list[tuple[Any, ...]] = []
+    async def _know(self, files: list[Source], before: dict[str, int]) -> bool:
+        """Whether the lines of the last load are known, and were of files like these."""
+        connection = self._connection
+        headers = {row["file"]: row["header"] for row in await connection.fetch(queries.KNOWN_HEADERS)}
+        if headers != {source.kind.value: header_of(source) for source in files}:
+            return False
+        last = await connection.fetchval(queries.LAST_COUNTS)
+        # Somebody else may have taken an entry for his own meanwhile.
+        if last is None or json.loads(last).get("mailbox_entry") != before["mailbox_entry"]:
+            return False
+        for source in files:
+            lines = self._known[source.kind] = KnownLines()
+            async for row in connection.cursor(queries.KNOWN_PARTS, source.kind.value, prefetch=4):
+                lines.add_part(row["digests"], row["persons"], row["places"])
+        return True
 
-    async def add(self, row: tuple[Any, ...]) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= BATCH:
-            await self.flush()
+    async def _copy(self, rows: Iterator[dict[str, bytes]]) -> None:
+        """Copy into the stage what `rows` gives, while the next lines are read."""
+        copying: asyncio.Task[None] | None = None
+        try:
+            while (taken := await asyncio.to_thread(next, rows, None)) is not None:
+                if copying:
+                    await copying
+                copying = asyncio.create_task(copy(self._connection, taken))
+        finally:
+            if copying:
+                await copying
 
-    async def flush(self) -> None:
-        if self._rows:
-            await self._connection.copy_records_to_table(self._table, records=self._rows, columns=self._columns)
-            self._rows = []
+    async def _bring_difference(self, difference: Difference) -> tuple[Stage, Changes]:
+        connection, scope, texts = self._connection, difference.scope, ScopeTexts()
+        for line in difference.came:
+            (texts.addresses if "@" in line.subject else texts.persons).add(line.subject)
+            if line.mailbox is not None:
+                texts.addresses.add(line.mailbox[0])
+            if line.place is not None and line.place.key in scope.places:
+                texts.organisations.add(line.place.row[0])
+        await self._name_subjects(scope.subjects, texts)
+        persons, addresses = list(texts.persons), list(texts.addresses)
+        rows = await connection.fetch(queries.ORGANISATIONS_OF, persons, addresses)
+        texts.organisations |= {row[0] for row in rows if place_key(row[0]) in scope.places}
+        if any(kind is Kind.FINESS and lines.digests for kind, lines in difference.went) or any(
+            line.subject == "" for line in difference.came
+        ):
+            for row in await connection.fetch(queries.WITH_FINESS):
+                if place_key(row["finess"]) in scope.places:
+                    texts.organisations |= {row["finess"], row["organisation_id"]}
+        rows = await connection.fetch(queries.NUMBERS_OF, list(texts.organisations))
+        texts.organisations |= {row["number"] for row in rows}
+        difference.concern(texts.organisations)
+        texts.addresses |= {row[0] for row in await connection.fetch(queries.ADDRESSES_OF, persons, addresses)}
+        scope.addresses |= texts.addresses
+        stage = await asyncio.to_thread(difference.stage)
+        texts.addresses |= scope.addresses
+        texts.organisations |= stage.organisations | stage.numbers
+        await copy(connection, stage.taken())
+        return stage, await merge.compare(connection, self._now, self._progress, texts)
 
+    async def _name_subjects(self, numbers: set[int], texts: ScopeTexts) -> None:
+        """The texts behind numbers of subjects."""
+        others = {number for number in numbers if number >> 63}
+        texts.persons |= {str(number) for number in numbers - others}
+        if others - set(map(subject_number, texts.persons | texts.addresses)):
+            for row in await self._connection.fetch(queries.OTHER_SUBJECTS):
+                if subject_number(row[0]) in others:
+                    (texts.addresses if "@" in row[0] else texts.persons).add(row[0])
 
-async def _stage(connection: Connection, paths: Sequence[Path], problems: _Problems, progress: Progress) -> int:
-    """Copy every file into the stage tables; returns the lines read."""
-    stages: dict[str, _Stage] = {}
-    for table in queries.READ_TABLES:
-        await connection.execute(table.create_stage())
-        stages[table.name] = _Stage(connection, table.stage, table.stage_columns)
-    lines = 0
-    for path in paths:
-        for record in read(path, problems.report):
-            for table, row in _rows(record):
-                await stages[table.name].add(row)
-            lines += 1
-            if lines % BATCH == 0:
-                progress(path.name, lines)
-    for stage in stages.values():
-        await stage.flush()
-    progress("files read", lines)
-    return lines
-
-
-def _row(table: Table, source: object, *more: object) -> tuple[Table, tuple[Any, ...]]:
-    return table, (*(getattr(source, column) for column in table.columns), *more)
-
-
-def _rows(record: Activity | KnowHow | MailboxEntry) -> Iterable[tuple[Table, tuple[Any, ...]]]:
-    """The stage rows of a record. The professionals' file (source 0) is believed before the mailbox file (source 1)."""
-    if isinstance(record, KnowHow):
-        yield _row(queries.KNOW_HOW, record, 0)
-        return
-    person: Professional | None = record.professional
-    place: Organisation | None = record.organisation
-    source = 0 if isinstance(record, Activity) else 1
-    if person:
-        yield _row(queries.PROFESSIONAL, person, source)
-    if place:
-        yield _row(queries.ORGANISATION, place, source)
-    if record.know_how:
-        yield _row(queries.KNOW_HOW, record.know_how, source)
-    key = (person.national_id, person.profession_code) if person else ("", "")
-    organisation_id = place.organisation_id if place else ""
-    if isinstance(record, Activity):
-        how = (record.mode_code, record.role_code, record.mode, record.role)
-        yield queries.ACTIVITY, (*key, organisation_id, *how, source)
-    else:
-        numbers = (place.finess, place.siret) if place else ("", "")
-        whose = (record.address, record.kind, *key, organisation_id, record.service, record.paperless)
-        yield queries.MAILBOX_ENTRY, (*whose, *numbers, source)
-
-
-async def _merge(connection: Connection, progress: Progress) -> dict[str, int]:
-    """Bring the tables to what the stage says; returns their rows."""
-    await connection.execute(queries.ANALYZE_STAGE)
-    for statement in (*queries.JOIN_MAILBOXES, *queries.DROP_TOLD_TWICE):
-        await connection.execute(statement)
-    counts: dict[str, int] = {}
-    for table in queries.READ_TABLES:
-        await _replace(connection, table)
-        counts[table.name] = int(await connection.fetchval(table.count()))
-        progress(table.name, counts[table.name])
-    return counts
-
-
-async def _replace(connection: Connection, table: Table) -> None:
-    for statement in (table.merge(), table.remove_missing(), table.analyze()):
-        await connection.execute(statement)
+    async def _keep(self, files: list[Source], counts: dict[str, int], paths: Sequence[Path]) -> None:
+        """Index what changed, remember the lines and the load."""
+        connection = self._connection
+        await connection.execute(queries.FORGET_GONE)
+        counts["listing"] = await _index(connection, self._progress)
+        if self._changed is None:
+            await connection.execute(queries.FORGET_ALL_LINES)
+        for source in files:
+            if self._changed is not None and source.kind not in self._changed:
+                continue
+            lines, header = self._known[source.kind], header_of(source)
+            await connection.execute(queries.FORGET_LINES, source.kind.value)
+            await connection.executemany(
+                queries.KEEP_LINES,
+                [(source.kind.value, part, header, *numbers) for part, numbers in enumerate(lines.parts())],
+            )
+        await connection.execute(queries.RECORD_LOAD, self._now, [path.name for path in paths], json.dumps(counts))
 
 
 async def _index(connection: Connection, progress: Progress) -> int:
     """Index the words of everything that can be found; returns how many listings there are."""
-    known = {(row["field"], row["word"]): row["word_id"] for row in await connection.fetch(queries.WORDS)}
+    known = {(row["field"], row["word"]): row["word_id"] for row in await connection.fetch(listing_queries.WORDS)}
     last = max(known.values(), default=0)
     numbers: dict[tuple[str, str], int] = {}
     uses: dict[int, int] = {}
-    await connection.execute(queries.LISTING.create_stage())
-    stage = _Stage(connection, queries.LISTING.stage, queries.LISTING.stage_columns)
+    table = listing_queries.LISTING
+    await connection.execute(table.create_stage())
+    rows: list[tuple[Any, ...]] = []
     done = 0
-    async for row in connection.cursor(queries.LISTED, prefetch=BATCH):
+
+    async def flush() -> None:
+        await connection.copy_records_to_table(table.stage, records=rows, columns=list(table.stage_columns))
+        rows.clear()
+
+    async for row in connection.cursor(listing_queries.LISTED, prefetch=_BATCH):
         chosen = []
         for key in index_words(row):
             number = numbers.get(key)
@@ -207,18 +281,23 @@ async def _index(connection: Connection, progress: Progress) -> int:
             uses[number] = uses.get(number, 0) + 1
             chosen.append(number)
         keys = (row["national_id"], row["profession_code"], row["organisation_id"])
-        await stage.add((*keys, sort_name(row), len(row["services"]), sorted(chosen), 0))
+        rows.append((*keys, sort_name(row), len(row["services"]), sorted(chosen), 0))
         done += 1
-        if done % BATCH == 0:
+        if done % _BATCH == 0:
             progress("index", done)
-    await stage.flush()
-    await connection.execute(queries.CREATE_STAGE_WORD)
-    words = _Stage(connection, "stage_word", ("word_id", "field", "word", "uses", "near"))
-    for (name, word), number in numbers.items():
-        await words.add((number, name, word, uses[number], None if (name, word) in known else near(word)))
-    await words.flush()
-    for statement in queries.MERGE_WORDS:
+            await flush()
+    await flush()
+    await connection.execute(listing_queries.CREATE_STAGE_WORD)
+    words = [
+        (number, name, word, uses[number], None if (name, word) in known else near(word))
+        for (name, word), number in numbers.items()
+    ]
+    columns = ["word_id", "field", "word", "uses", "near"]
+    await connection.copy_records_to_table("stage_word", records=words, columns=columns)
+    for statement in (*listing_queries.MERGE_WORDS, table.merge(), table.remove_missing(), table.analyze()):
         await connection.execute(statement)
-    await _replace(connection, queries.LISTING)
     progress("index", done)
     return done
+
+
+_BATCH = 5_000  # rows of a COPY

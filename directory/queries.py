@@ -54,66 +54,12 @@ class Table:
         same = " AND ".join(f"s.{key} = old.{key}" for key in self.keys)
         return f"DELETE FROM directory.{self.name} old WHERE NOT EXISTS (SELECT FROM {self.stage} s WHERE {same})"
 
-    def count(self) -> str:
-        return f"SELECT count(*) FROM directory.{self.name}"
-
     # Loaded rows outnumber what autovacuum has seen; a plan made before it looks would read whole tables.
     def analyze(self) -> str:
         return f"ANALYZE directory.{self.name}"
 
 
-PROFESSIONAL = Table(
-    "professional",
-    ("national_id", "profession_code"),
-    ("identifier", "civility", "last_name", "first_name", "profession", "category_code"),
-)
-KNOW_HOW = Table("know_how", ("national_id", "profession_code", "code"), ("kind_code", "label"))
-ORGANISATION = Table(
-    "organisation",
-    ("organisation_id",),
-    (
-        *("finess", "legal_finess", "siret", "siren", "name", "sign", "street", "postcode", "town"),
-        *("commune_code", "department", "country", "sector_code", "sector", "phone"),
-    ),
-)
-ACTIVITY = Table(
-    "activity",
-    ("national_id", "profession_code", "organisation_id", "mode_code", "role_code"),
-    ("mode", "role"),
-)
-MAILBOX_ENTRY = Table(
-    "mailbox_entry",
-    ("address",),
-    ("kind", "national_id", "profession_code", "organisation_id", "service", "paperless"),
-    ("finess text", "siret text"),
-)
 LISTING = Table("listing", ("national_id", "profession_code", "organisation_id"), ("sort_name", "mailboxes", "words"))
-READ_TABLES = (PROFESSIONAL, KNOW_HOW, ORGANISATION, ACTIVITY, MAILBOX_ENTRY)
-
-# Two loads at once would wait for each other row by row; the second is told at once. The number is arbitrary and ours.
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(7268311002)"
-# A national file takes minutes; the role's own limit is for people who wait.
-NO_TIMEOUT = "SET LOCAL statement_timeout = 0"
-ANALYZE_STAGE = "ANALYZE stage_organisation; ANALYZE stage_mailbox_entry; ANALYZE stage_professional"
-
-# The mailbox file knows structures by FINESS or SIRET, the professionals' file by a technical identifier (source 0).
-JOIN_MAILBOXES = tuple(
-    f"""
-    UPDATE stage_mailbox_entry m SET organisation_id = o.organisation_id
-      FROM (SELECT {number}, min(organisation_id) AS organisation_id FROM stage_organisation
-             WHERE source = 0 AND {number} <> '' GROUP BY {number}) o
-     WHERE m.{number} = o.{number}
-    """
-    for number in ("siret", "finess")
-)
-# What the mailbox file says of a structure that the professionals' file already told is dropped.
-DROP_TOLD_TWICE = tuple(
-    f"""
-    DELETE FROM stage_organisation s WHERE s.source > 0 AND s.{number} <> ''
-       AND EXISTS (SELECT FROM stage_organisation o WHERE o.source = 0 AND o.{number} = s.{number})
-    """
-    for number in ("siret", "finess")
-)
 
 # What can be found: each person at each place (by activity, else by mailbox), and each organisation that is more than
 # one person's practice (SA07, or a place without a number, "@") or has a mailbox of its own. With the texts that the
@@ -160,7 +106,6 @@ MERGE_WORDS = (
     "DELETE FROM directory.word w WHERE NOT EXISTS (SELECT FROM stage_word s WHERE s.word_id = w.word_id)",
     "ANALYZE directory.word",
 )
-RECORD_LOAD = "INSERT INTO directory.load (loaded_at, files, counts) VALUES ($1, $2, $3)"
 
 # The three ways from a word of a question to words of the index: equal, begun, mistyped.
 EQUAL_WORDS = "SELECT word_id, field FROM directory.word WHERE word = $1 AND field = ANY($2)"

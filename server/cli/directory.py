@@ -39,7 +39,7 @@ def import_(
                     admin.connection,
                     files,
                     clock.now(),
-                    progress=lambda stage, done: status.update(f"{stage}: {done:,}"),
+                    progress=lambda stage, done, total=0: status.update(f"{stage}: {done:,}"),
                 )
 
     try:

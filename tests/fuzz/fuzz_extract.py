@@ -1,70 +1,100 @@
 """National files from anybody's hands.
 
-Invariant: any bytes are read to the end or refused with `ExtractError`, never with another error; each line is a record
-or is reported once with its number, in order; a report holds no field of the line; a record holds no control character,
-no text longer than a field may be, and an address that is one.
+Invariant: any bytes are read to the end or refused with `ExtractError`, never with another error; each line is read or
+is reported once with its number, in order; a report holds no field of the line; what is read holds no control
+character, no text longer than a field may be, and an address that is one; blocks of any size give the same lines.
 """
 
 from __future__ import annotations
 
 import io
+from unittest import mock
 
-from directory.extract import FIELD_CHARACTERS, ExtractError, records
 from directory.indexing import WORDS_OF_A_LISTING, index_words, sort_name
-from directory.model import MailboxEntry, Record
+from directory.national import extract
+from directory.national.extract import ExtractError, blocks, header_layout
+from directory.national.lines import FIELD_CHARACTERS, Line, LineReader
 
 SECRET = "MARTIN"  # a name in the seeds that must not come back in an error
 
 
-def texts(record: object) -> list[str]:
-    found: list[str] = []
-    for name in record.__slots__:  # type: ignore[attr-defined]
-        value = getattr(record, name)
-        if isinstance(value, str):
-            found.append(value)
-        elif hasattr(value, "__slots__"):
-            found += texts(value)
-    return found
-
-
 def fuzz(data: bytes) -> None:
-    reported: list[ExtractError] = []
-    read: list[Record] = []
-    refused = None
     try:
-        read.extend(records(io.BytesIO(data), "file.txt", reported.append))
+        columns = header_layout(io.BytesIO(data).readline(extract.LINE_BYTES + 1), "file.txt")
+    except ExtractError:
+        return
+    if columns is None:
+        return
+    reader = LineReader(columns)
+    numbers: list[int] = []
+    lines: list[bytes] = []
+    cut = 0
+    try:
+        for number, some in blocks(io.BytesIO(data), "file.txt"):
+            numbers += range(number, number + len(some))
+            lines += some
     except ExtractError as error:
-        refused = error
-    assert refused is None or (refused.line == 1 and not read and not reported)
-    numbers = [error.line for error in reported]
-    assert numbers == sorted(set(numbers))
-    assert len(read) + len(reported) <= data.count(b"\n") + 1
-    assert not any(SECRET in error.reason for error in reported)
-    for record in read:
-        some = texts(record)
-        assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for text in some for c in text)
-        assert max(map(len, some)) <= 4 * FIELD_CHARACTERS  # a street is put together from four fields
-        if isinstance(record, MailboxEntry):
-            assert record.address.count("@") == 1
-            indexed(record)
+        cut = error.line
+    assert cut in {0, len(numbers) + 2}
+    assert numbers == list(range(2, len(numbers) + 2))
+    assert len(lines) <= data.count(b"\n")
+    assert all(len(line) <= extract.BLOCK_BYTES + extract.LINE_BYTES for line in lines)
+    in_pieces(data, lines)
+    reasons: list[str] = []
+    for line in lines:
+        try:
+            said = reader.read(line)
+        except ValueError as error:
+            reasons.append(str(error))
+            continue
+        check(said)
+        if said.mailbox is not None:
+            assert reader.address(line) == said.mailbox[0]
+            indexed(said)
+    assert not any(SECRET in reason for reason in reasons)
 
 
-def indexed(entry: MailboxEntry) -> None:
+def in_pieces(data: bytes, lines: list[bytes]) -> None:
+    """Whatever the size of a block, lines that may be read are the same."""
+    found: list[bytes] = []
+    with mock.patch.object(extract, "BLOCK_BYTES", 97):
+        try:
+            for _, some in blocks(io.BytesIO(data), "file.txt"):
+                found += some
+        except ExtractError:
+            assert len(found) == len(lines)
+    longest = extract.LINE_BYTES + 1
+    assert [line[:longest] for line in found] == [line[:longest] for line in lines]
+
+
+def check(said: Line) -> None:
+    place = said.place.row if said.place else ()
+    rows = [row for row in (said.person, said.know_how, place, said.activity, said.mailbox) if row]
+    texts = [text for row in rows for text in row]
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for text in texts for c in text)
+    assert max(map(len, texts), default=0) <= 4 * FIELD_CHARACTERS  # a street is put together from four fields
+    if said.mailbox is not None:
+        assert said.mailbox[0].count("@") == 1
+
+
+def indexed(said: Line) -> None:
     """What a mailbox line says can be indexed, whatever it says."""
-    person, place = entry.professional, entry.organisation
+    person = said.person or ("",) * 8
+    place = said.place.row if said.place else ("",) * 16
+    assert said.mailbox is not None
     row = {
-        "national_id": person.national_id if person else "",
-        "profession_code": person.profession_code if person else "",
-        "last_name": person.last_name if person else None,
-        "first_name": person.first_name if person else None,
-        "profession": person.profession if person else None,
-        "know_how": [entry.know_how.label] if entry.know_how else [],
-        "services": [entry.service],
-        "name": place.name if place else None,
-        "sign": place.sign if place else None,
-        "sector": place.sector if place else None,
-        "town": place.town if place else None,
-        "postcode": place.postcode if place else None,
+        "national_id": person[0],
+        "profession_code": person[1],
+        "last_name": person[4],
+        "first_name": person[5],
+        "profession": person[6],
+        "know_how": [said.know_how[4]] if said.know_how else [],
+        "services": [said.mailbox[5]],
+        "name": place[5],
+        "sign": place[6],
+        "sector": place[14],
+        "town": place[9],
+        "postcode": place[8],
     }
     found = index_words(row)
     assert len(found) <= WORDS_OF_A_LISTING

@@ -54,7 +54,7 @@ def addresses(one: Found) -> list[str]:
 
 async def test_load_tells_what_it_holds(owner: asyncpg.Connection, files: list[Path]) -> None:
     told: list[tuple[str, int]] = []
-    done = await load(owner, files, NOW, progress=lambda stage, rows: told.append((stage, rows)))
+    done = await load(owner, files, NOW, progress=lambda stage, rows, total=0: told.append((stage, rows)))
     assert done.left_out == 0
     assert done.counts["professional"] == 306
     assert done.counts["mailbox_entry"] == files[2].read_text().count("\n") - 1
@@ -246,6 +246,8 @@ class TestRefusal:
     async def test_a_cut_download(self, loaded: asyncpg.Connection, files: list[Path], tmp_path: Path) -> None:
         cut = tmp_path / files[0].name
         cut.write_bytes(files[0].read_bytes()[:40_000])
+        await self.refused(loaded, [cut], "the last line has no end: the file was cut")
+        cut.write_bytes(cut.read_bytes().rpartition(b"\n")[0] + b"\n")
         await self.refused(loaded, [cut], "look cut off")
         await load(loaded, [cut], NOW, smallest_share=0)
         assert 0 < await loaded.fetchval("SELECT count(*) FROM directory.professional") < 150

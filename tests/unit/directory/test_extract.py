@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from directory.columns import layout, normalised
-from directory.extract import LINE_BYTES, ExtractError, read, records
-from directory.model import Activity, KnowHow, MailboxEntry, MailboxKind, Record
+from directory.national.columns import layout, normalised
+from directory.national.extract import LINE_BYTES, ExtractError, blocks, header_layout, sources
+from directory.national.lines import Line, LineReader
 from tests.directory_sample import ACTIVITY_HEADER, write
 
 
@@ -19,42 +19,69 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write(tmp_path_factory.mktemp("national"), people=10)
 
 
-def parse(data: bytes | str) -> tuple[list[Record], list[str]]:
-    """The records, and the reports as text."""
-    reported: list[ExtractError] = []
+def parse(data: bytes | str) -> tuple[list[Line], list[str]]:
+    """What the lines say, and the reports as text."""
     data = data.encode() if isinstance(data, str) else data
-    found = list(records(io.BytesIO(data), "f.txt", reported.append))
-    return found, [str(error) for error in reported]
+    columns = header_layout(data.split(b"\n", 1)[0] + b"\n", "f.txt")
+    assert columns is not None
+    reader = LineReader(columns)
+    found: list[Line] = []
+    reported: list[str] = []
+    for number, lines in blocks(io.BytesIO(data), "f.txt"):
+        for place, line in enumerate(lines):
+            try:
+                found.append(reader.read(line))
+            except ValueError as error:
+                reported.append(str(ExtractError("f.txt", number + place, str(error))))
+    return found, reported
 
 
 def test_an_activity_line_is_read_whole(files: list[Path]) -> None:
     first = parse(files[0].read_bytes())[0][0]
-    assert isinstance(first, Activity)
-    assert first.professional.national_id == "889990000013"
-    assert (first.professional.last_name, first.professional.first_name) == ("MARTIN", "Claire")
-    assert first.know_how is not None
-    assert (first.know_how.code, first.know_how.label) == ("SM54", "Médecine générale")
-    assert first.organisation is not None
-    assert first.organisation.town == "Lyon 3e Arrondissement"
-    assert first.organisation.street.endswith(("l'Exemple", "Essais", "Modèle", "Fiction", "Épreuves"))
-    assert first.mode == "Libéral"
+    assert first.subject == "889990000013"
+    assert first.person == ("889990000013", "10", "89990000013", "Docteur", "MARTIN", "Claire", "Médecin", "C")
+    assert first.know_how == ("889990000013", "10", "SM54", "S", "Médecine générale")
+    assert first.place is not None
+    organisation_id, finess, _, siret, siren, name, _, street, postcode, town, *_ = first.place.row
+    assert (name, postcode, town) == ("CABINET DU DOCTEUR MARTIN", "69003", "Lyon 3e Arrondissement")
+    assert (len(finess), len(siret), siret[:9]) == (9, 14, siren)
+    assert street.endswith(("l'Exemple", "Essais", "Modèle", "Fiction", "Épreuves"))
+    assert first.activity == ("889990000013", "10", organisation_id, "L", "", "Libéral", "")
 
 
 def test_a_mailbox_line_is_read_whole(files: list[Path]) -> None:
-    found = parse(files[2].read_bytes())[0]
-    person, service = found[0], found[1]
-    assert isinstance(person, MailboxEntry)
-    assert isinstance(service, MailboxEntry)
-    assert (person.address, person.kind, person.paperless) == ("claire.martin@msg.exemple.fr", MailboxKind.PER, True)
-    assert service.professional is None
-    assert service.organisation is not None
-    assert service.organisation.town == "LYON"
-    assert len(service.organisation.finess) == 9  # without the digit of its type
+    person, service = parse(files[2].read_bytes())[0][:2]
+    assert person.mailbox is not None
+    assert person.mailbox[:4] == ("claire.martin@msg.exemple.fr", "PER", "889990000013", "10")
+    assert person.mailbox[6] == "t"
+    assert (service.subject, service.person) == ("pharmacie.centre@msg.exemple.fr", None)
+    assert service.place is not None
+    assert service.place.row[9] == "LYON"
+    assert len(service.place.row[1]) == 9  # without the digit of its type
 
 
 def test_a_know_how_line_is_read_whole(files: list[Path]) -> None:
     first = parse(files[1].read_bytes())[0][0]
-    assert first == KnowHow("889990000013", "10", "S", "SM54", "Médecine générale")
+    assert first == Line("889990000013", know_how=("889990000013", "10", "SM54", "S", "Médecine générale"))
+
+
+def test_a_finess_line_is_read_whole_in_either_encoding() -> None:
+    line = (
+        "structureet;010000024;010780054;CH EXEMPLE;CENTRE HOSPITALIER DE L'EXEMPLE ÉTÉ;;;900;RTE;DES ESSAIS;BIS;;451;"
+        "01;AIN;01440 VIRIAT CEDEX;0199000001;;355;Centre Hospitalier;1102;Centres Hospitaliers;26010004500012;8610Z;"
+        "03;ARS;1;Public;1979-02-13;1979-02-13;2020-02-04;\n"
+    )
+    text = "finess;etalab;93;2026-11-03\n" + line + "geolocalisation;010000024;870215.7;6571590.5;1,ATLASANTE;2026\n"
+    for encoding in ("utf-8", "cp1252"):
+        (first, other), reported = parse(text.encode(encoding))
+        assert (reported, other) == ([], Line(""))
+        assert first.place is not None
+        assert first.place.row == (
+            *("010000024", "010000024", "010780054", "26010004500012", "", "CENTRE HOSPITALIER DE L'EXEMPLE ÉTÉ"),
+            *("CH EXEMPLE", "900 BIS RTE DES ESSAIS", "01440", "VIRIAT", "", "AIN", "", "", "Centre Hospitalier"),
+            "0199000001",
+        )
+    assert "at least 31" in parse("finess;etalab;93\nstructureet;010000024;\n")[1][0]
 
 
 def test_spellings_order_and_additions_do_not_matter(files: list[Path]) -> None:
@@ -63,22 +90,22 @@ def test_spellings_order_and_additions_do_not_matter(files: list[Path]) -> None:
     head, *lines = plain.splitlines()
     respelled = head.replace("Code rôle", "Code fonction").replace("Libellé rôle", "LIBELLE FONCTION")
     respelled = respelled.replace("(coord. structure)", "(structure)").replace("Nom d'exercice", "nom d’exercice")
-    assert parse("\n".join([respelled, *lines]))[0] == expected
-    assert parse("\n".join([f"Nouveau|{head}", *(f"x|{line}" for line in lines)]))[0] == expected
+    assert parse("\n".join([respelled, *lines, ""]))[0] == expected
+    assert parse("\n".join([f"Nouveau|{head}", *(f"x|{line}" for line in lines), ""]))[0] == expected
     backwards = ["|".join(reversed(line.removesuffix("|").split("|"))) for line in (head, *lines)]
-    assert parse("\n".join(backwards))[0] == expected  # neither in order nor with a "|" at the end
+    assert parse("\n".join([*backwards, ""]))[0] == expected  # neither in order nor with a "|" at the end
     assert parse(("\ufeff" + plain.replace("\n", "\r\n")).encode())[0] == expected
-    assert parse("\n".join([head.removesuffix("|"), *lines]))[0] == expected
+    assert parse("\n".join([head.removesuffix("|"), *lines, ""]))[0] == expected
 
 
 def test_specialties_may_stand_in_the_other_file_alone(files: list[Path]) -> None:
     dropped = {place for place, name in enumerate(ACTIVITY_HEADER.split("|")) if "savoir-faire" in name}
     lines = files[0].read_text().splitlines()
     fewer = ["|".join(f for place, f in enumerate(line.split("|")) if place not in dropped) for line in lines]
-    found, reported = parse("\n".join(fewer))
+    found, reported = parse("\n".join([*fewer, ""]))
     assert len(found) == len(lines) - 1
     assert reported == []
-    assert {record.know_how for record in found if isinstance(record, Activity)} == {None}
+    assert {line.know_how for line in found} == {None}
 
 
 @pytest.mark.parametrize(
@@ -138,12 +165,19 @@ def test_a_header_lacks_a_column_or_has_it_twice() -> None:
         parse(b"\xff\xfe")
 
 
+def test_a_file_that_was_cut_or_is_there_twice_is_refused(files: list[Path]) -> None:
+    with pytest.raises(ExtractError, match=r"f.txt, line 2: the last line has no end: the file was cut"):
+        parse(files[0].read_bytes()[: len(ACTIVITY_HEADER.encode()) + 40])
+    with pytest.raises(ExtractError, match="the file SavoirFaire is given twice"):
+        sources([files[1], files[1]])
+
+
 def test_other_files_are_not_ours(tmp_path: Path) -> None:
     assert layout("Type d'identifiant PP|Identifiant PP|Code diplôme obtenu|") is None
     other = tmp_path / "other.txt"
     other.write_text("a|b\n1|2\n")
     with pytest.raises(ExtractError, match=r"other\.txt, line 1: this is no header"):
-        list(read(other, lambda error: None))
+        sources([other])
 
 
 def test_an_archive_with_nothing_or_too_much(tmp_path: Path) -> None:
@@ -154,7 +188,7 @@ def test_an_archive_with_nothing_or_too_much(tmp_path: Path) -> None:
             for number in range(count):
                 packed.writestr(f"{number}.txt", "a|b\n")
         with pytest.raises(ExtractError, match=reason):
-            list(read(archive, lambda error: None))
+            sources([archive])
 
 
 def test_names_of_columns_are_normalised() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from directory.extract import ExtractError, read
 from directory.identifiers import is_finess, is_rpps, is_siret
-from directory.model import Activity, KnowHow, MailboxEntry, Record
+from directory.national.extract import sources
+from directory.national.lines import Line, LineReader
 from tests.bench.nation import write
 
 
@@ -17,33 +17,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write(tmp_path_factory.mktemp("nation"), share=0.001)
 
 
-def records(path: Path) -> list[Record]:
-    problems: list[ExtractError] = []
-    found = list(read(path, problems.append))
-    assert not problems
-    return found
+def lines(path: Path) -> list[Line]:
+    (source,) = sources([path])
+    reader = LineReader(source.layout)
+    return [reader.read(line) for _, some in source.blocks() for line in some]
 
 
 def test_numbers_hold_and_nobody_is_twice(files: list[Path]) -> None:
-    activities = records(files[0])
+    activities = lines(files[0])
     assert 2_200 <= len(activities) < 2_300
     people: dict[str, str] = {}
-    for record in activities:
-        assert isinstance(record, Activity)
-        person, place = record.professional, record.organisation
-        assert is_rpps(person.identifier)
-        assert people.setdefault(person.national_id, person.last_name) == person.last_name
-        assert place
-        assert is_siret(place.siret)
-        assert is_finess(place.finess) or (not place.finess and place.sector_code == "SA07")
-    assert all(isinstance(record, KnowHow) and record.national_id in people for record in records(files[1]))
-    boxes = records(files[3])
-    assert all(
-        isinstance(record, MailboxEntry)
-        and record.organisation
-        and (record.professional is None or record.professional.national_id in people)
-        for record in boxes
-    )
+    for line in activities:
+        assert line.person is not None
+        assert line.place is not None
+        assert is_rpps(line.person[2])
+        assert people.setdefault(line.subject, line.person[4]) == line.person[4]
+        _, finess, _, siret, *_, sector_code, _, _ = line.place.row
+        assert is_siret(siret)
+        assert is_finess(finess) or (not finess and sector_code == "SA07")
+    assert all(line.subject in people for line in lines(files[1]))
+    assert all(line.mailbox and line.place for line in lines(files[3]))
+    assert {line.subject for line in lines(files[3]) if line.person} <= people.keys()
 
 
 def test_the_same_again_and_a_little_other_the_next_day(files: list[Path], tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The columns of the national files, by the names they have had.
 
 Spellings drift over the years ("Code rôle" and "Code fonction", "(structure)" and "(coord. structure)"), columns are
-added and moved: a column is found by its normalised name, never by its place.
+added and moved: a column is found by its normalised name, never by its place. The FINESS file has no names: its
+columns stand as its documentation counts them (etalab-cs1100507, section "structureet").
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     ACTIVITY = "Personne_activite"
     KNOW_HOW = "SavoirFaire"
     MAILBOX = "Correspondance_MSSante"
+    FINESS = "finess"
 
 
 # Our name of a column → its normalised names, the present one first. A "?" marks what a file may lack.
@@ -103,6 +105,16 @@ COLUMNS: dict[Kind, dict[str, tuple[str, ...]]] = {
 _SIGNS = {Kind.MAILBOX: "adresse bal", Kind.ACTIVITY: "raison sociale site", Kind.KNOW_HOW: "code savoir faire"}
 
 
+# The FINESS file: place of a column behind the name of the section.
+_FINESS_COLUMNS = (
+    "section finess legal_finess sign name complement distribution street_number street_type street_name street_repeat "
+    "place_called commune area department routing phone fax category_code sector group_code group siret"
+)
+_FINESS = _FINESS_COLUMNS.split()
+FINESS_SECTION = "structureet"  # others hold what is not read here (geolocalisation)
+FINESS_WIDTH = 31  # columns at least; later editions added some behind
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where this file's columns are: our name → place. `width` counts the columns of the header."""
@@ -110,6 +122,10 @@ class Layout:
     kind: Kind
     places: dict[str, int]
     width: int
+
+    @property
+    def separator(self) -> str:
+        return ";" if self.kind is Kind.FINESS else SEPARATOR
 
 
 def normalised(name: str) -> str:
@@ -122,6 +138,8 @@ def layout(header: str) -> Layout | None:
 
     Raises ValueError: a column is missing, or one of ours stands there twice.
     """
+    if header.startswith("finess;etalab;"):
+        return Layout(Kind.FINESS, {name: place for place, name in enumerate(_FINESS)}, FINESS_WIDTH)
     names = [normalised(name) for name in header.removesuffix(SEPARATOR).split(SEPARATOR)]
     kind = next((kind for kind, sign in _SIGNS.items() if sign in names), None)
     if kind is None:
