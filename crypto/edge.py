@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crypto.errors import CryptoError, KeyMissing
@@ -83,6 +83,10 @@ class EdgeKeys:
             return cls(**{name: from_text(stored[name]) for name in _KEYS}, salts=salts)
         except (CryptoError, KeyError, ValueError, TypeError, AttributeError):
             raise CryptoError(f"{path}: not a file of edge secrets") from None
+
+    def to_sign_in(self) -> EdgeKeys:
+        """What a process needs that knows who signs in and stores nothing: the rest is made up."""
+        return replace(EdgeKeys.new(), address=self.address, credential=self.credential, pseudonym=self.pseudonym)
 
     def save(self, path: Path, *, replace: bool = False) -> None:
         """Write `edge.json`, mode 0600. Raises FileExistsError unless `replace`: the old secrets name every mailbox."""

@@ -46,7 +46,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
 
 @dataclass
 class Context:
-    """All that a role's code may use. Relay, submission: no keyring; ldap, fetcher, identity: not even edge keys."""
+    """All that a role's code may use. Relay, submission: no keyring; ldap: what signs people in; others: no keys."""
 
     settings: Settings
     role: str

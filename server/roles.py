@@ -99,7 +99,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         serve=serve,
         settings=settings,
         way=pool.access(settings, role),
-        edge=EdgeKeys.load(keys / "edge.json") if role in WRITERS else None,
+        edge=_edge_keys(keys / "edge.json", role),
         keyring=Keyring.open(settings.ring_directory) if role in READERS else None,
         anchors=TrustAnchors.load(
             [settings.path(anchor) for anchor in settings.trust.anchors],
@@ -115,6 +115,12 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
         sockets=bind(settings, role),
         health=health.bind(settings.home / "run", f"{role}-{worker}.sock"),
     )
+
+
+def _edge_keys(file: Path, role: str) -> EdgeKeys | None:
+    if role in WRITERS:
+        return EdgeKeys.load(file)
+    return EdgeKeys.load(file).to_sign_in() if role == "ldap" else None
 
 
 def allowed(settings: Settings, role: str, dsn: str) -> Allowed:
@@ -205,7 +211,7 @@ async def _start(
         providers=prepared.providers,
         questions=prepared.questions,
     )
-    indicators = Indicators(database) if prepared.edge is not None else None
+    indicators = Indicators(database) if role in WRITERS else None
     running = await prepared.serve(context, prepared.sockets)
     if indicators is not None:
         indicators.start()

@@ -85,7 +85,7 @@ class Tree:
             "st": [row["department"]],
             "telephoneNumber": [row["phone"]],
             "o": [row["name"], row["sign"]],
-            "mail": row["mailboxes"],
+            "mail": row["mailboxes"] or (),
             "userCertificate": certificates,
         }
         uid = uid_of((row["national_id"], row["profession_code"], row["organisation_id"]))
@@ -94,7 +94,7 @@ class Tree:
                 "uid": [uid],
                 "cn": [row["name"] or row["sign"]],
                 "displayName": [row["name"] or row["sign"]],
-                "ou": row["services"],
+                "ou": row["services"] or (),
                 "businessCategory": [row["sector"]],
                 "caduceeFiness": [row["finess"]],
                 "caduceeSiret": [row["siret"]],

@@ -150,6 +150,17 @@ def _held(entry: Entry, of_the_name: bool) -> Iterator[tuple[AttributeType, list
                     yield one, [item]
 
 
+def mentions(asked: Filter, name: str) -> bool:
+    """Whether a filter asks for an attribute of this type."""
+    kind, value = asked
+    if kind in ("and", "or"):
+        return any(mentions(part, name) for part in value)
+    if kind == "not":
+        return mentions(value, name)
+    description = value if kind == "present" else value.get("attributeDesc") or value.get("type") or b""
+    return name in [one.name for one in types(text(description))]
+
+
 def text(octets: bytes) -> str:
     """An attribute description; what is no UTF-8 names nothing."""
     return octets.decode("utf-8", "replace")

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Any, TypeAlias
+
+import asyncpg
 
 from directory import queries as directory_queries
 from directory.folding import distance, mistakes, near
@@ -20,6 +23,9 @@ from directory.ldap.entries import SUBSCHEMA, Entry, Key, Tree, keys_of
 from directory.ldap.filters import Filter, fits
 from directory.ldap.plan import Address, Both, Condition, Either, Mailbox, Numbers, Word
 from directory.queries import Connection
+
+# Statements stand by themselves: each may go over another connection of a pool.
+Asked: TypeAlias = "Connection | asyncpg.Pool[Any]"
 
 CANDIDATES = 2_000  # rows that are looked at for one question; who needs more asks too broadly
 TERMS = 50  # words and addresses in one filter: each is looked up
@@ -67,7 +73,7 @@ class Search:
         self._fixed = {names.parse(entry.name): entry for entry in (*self.tree.fixed, self.tree.subschema)}
         self._people, self._structures = names.parse(self.tree.people), names.parse(self.tree.structures)
 
-    async def find(self, connection: Connection, base: str, scope: Scope, asked: Filter) -> Found:
+    async def find(self, connection: Asked, base: str, scope: Scope, asked: Filter) -> Found:
         """What may fit. An empty base with a scope that goes below it means the whole tree.
 
         Raises names.InvalidName, NoSuchEntry, TooBroad.
@@ -89,7 +95,7 @@ class Search:
         return Found(entries, tuple(keys), complete)
 
     async def entries(
-        self, connection: Connection, keys: Sequence[Key], now: datetime, *, certificates: bool
+        self, connection: Asked, keys: Sequence[Key], now: datetime, *, certificates: bool
     ) -> list[Entry]:
         """The entries of these keys, without those that are gone."""
         rows = await connection.fetch(queries.ENTRIES, *(list(column) for column in zip(*keys, strict=True)))
@@ -103,7 +109,7 @@ class Search:
             for row in rows
         ]
 
-    async def read(self, connection: Connection, name: str, now: datetime) -> Entry:
+    async def read(self, connection: Asked, name: str, now: datetime) -> Entry:
         """The entry of this name. Raises names.InvalidName, NoSuchEntry."""
         if fixed := self._fixed.get(names.parse(name)):
             return fixed
@@ -119,7 +125,7 @@ class Search:
         own = [] if scope == Scope.ONE else [self._fixed[name]]
         return own, name == self._people, name == self._structures
 
-    async def _key(self, connection: Connection, base: str) -> Key:
+    async def _key(self, connection: Asked, base: str) -> Key:
         """The key of a name that is not fixed. Raises NoSuchEntry."""
         parts, name = names.read(base), names.parse(base)
         above = [entry.name for known, entry in self._fixed.items() if known and name[-len(known) :] == known]
@@ -130,7 +136,7 @@ class Search:
                 return rows[0]["national_id"], rows[0]["profession_code"], rows[0]["organisation_id"]
         raise NoSuchEntry(nearest)
 
-    async def _keys(self, connection: Connection, asked: Filter, person: bool, limit: int) -> tuple[list[Key], bool]:
+    async def _keys(self, connection: Asked, asked: Filter, person: bool, limit: int) -> tuple[list[Key], bool]:
         condition = plan.plan(asked, person=person)
         if condition == plan.NONE:
             return [], True
@@ -148,7 +154,7 @@ class Search:
         return [(row[0], row[1], row[2]) for row in rows[:limit]], whole and len(rows) <= limit
 
     async def _resolved(
-        self, connection: Connection, condition: Condition, person: bool
+        self, connection: Asked, condition: Condition, person: bool
     ) -> tuple[queries.Where | None, bool]:
         """The condition in numbers and keys (None: nothing can fit it), and whether all of them were taken."""
         leaves = plan.leaves(condition)
@@ -171,7 +177,7 @@ class Search:
         return _where(condition, found), whole
 
     async def _words(
-        self, connection: Connection, asked: Sequence[Word]
+        self, connection: Asked, asked: Sequence[Word]
     ) -> tuple[dict[Condition, queries.Where | None], bool]:
         numbers: list[list[int]] = [[] for _ in asked]
         whole = True
@@ -184,7 +190,9 @@ class Search:
                 mine.pop()
                 whole = False
             if one.mistyped and (keys := near(one.word)):
-                mine += await _mistyped(connection, one, keys)
+                close = await _mistyped(connection, one, keys)
+                mine += close[:NEAR_WORDS]
+                whole = whole and len(close) <= NEAR_WORDS
         return {one: ("words", mine) if mine else None for one, mine in zip(asked, numbers, strict=True)}, whole
 
 
@@ -194,10 +202,10 @@ def _address(leaf: Address) -> tuple[str, str]:
     return (queries.ADDRESS_WHOLE if leaf.whole else queries.ADDRESS_BEGUN), leaf.begins
 
 
-async def _mistyped(connection: Connection, asked: Word, keys: list[str]) -> list[int]:
+async def _mistyped(connection: Asked, asked: Word, keys: list[str]) -> list[int]:
     rows = await connection.fetch(directory_queries.NEAR_WORDS, keys, [asked.fields], NEAR_CANDIDATES)
     limit = mistakes(asked.word)
-    return [row["word_id"] for row in rows if distance(asked.word, row["word"], limit) <= limit][:NEAR_WORDS]
+    return [row["word_id"] for row in rows if distance(asked.word, row["word"], limit) <= limit]
 
 
 def _where(condition: Condition, found: dict[Condition, queries.Where | None]) -> queries.Where | None:

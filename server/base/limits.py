@@ -105,8 +105,17 @@ STATEMENT_TIMEOUT_SECONDS = 5  # no statement of ours holds a snapshot longer
 LDAP_MESSAGE_BYTES = 64 * KIB
 LDAP_DEPTH = 32
 LDAP_ELEMENTS = 1_000
-LDAP_CONNECTIONS = 500  # anonymous and idle for the most part; past it a new one is closed at once
-LDAP_IDLE_SECONDS = 60
+LDAP_CONNECTIONS = 500  # idle for the most part; past it a new one is closed at once
+LDAP_NETWORK_CONNECTIONS = 50  # of one network: a hospital's mail programs behind one address
+LDAP_IDLE_SECONDS = 60  # of a stranger …
+LDAP_SIGNED_IN_SECONDS = 900  # … and of who signed in: a mail program asks again while one writes
+LDAP_OPERATIONS = 16  # of one connection, not yet answered; mail programs wait for each
+LDAP_SIZE = 1_000  # entries of one answer, or one page
+LDAP_STEP = 50  # entries read and sent at a time
+LDAP_PAGINGS = 4  # searches of one connection that stand between two pages
+LDAP_SEARCH_SECONDS = 5  # of one page; what is found by index takes some milliseconds
+LDAP_SEND_SECONDS = 30  # a reader that takes nothing for so long is gone
+LDAP_SIGN_INS = 6  # failed ones of a connection, as by SMTP
 LDAP_HANDSHAKE_SECONDS = 10
 
 # Entries of the directory that one client is given, by whatever protocol: a thousand completions of ten an hour are a

@@ -48,6 +48,8 @@ async def make_users(connection: asyncpg.Connection, keys: Path) -> None:
         await connection.execute(queries.SET_TIMEOUT.format(user=user, seconds=STATEMENT_TIMEOUT_SECONDS))
         if role in ("relay", "submission", "imap"):
             await connection.execute(queries.SET_ONE_PLAN.format(user=user))
+        elif role == "ldap":
+            await connection.execute(queries.SET_NO_SCAN.format(user=user))
         await connection.execute(queries.OPEN_DATABASE.format(database=quoted, user=user))
     for group, roles in GROUPS.items():
         for role in roles:

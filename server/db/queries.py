@@ -20,6 +20,8 @@ SET_TIMEOUT = "ALTER ROLE {user} SET statement_timeout = '{seconds}s'"
 # Statements of the mail edges find by key: one plan serves all. PostgreSQL thinks a plan for the very values cheaper,
 # and would make one anew for each RCPT, SELECT or STORE, which costs more than running it.
 SET_ONE_PLAN = "ALTER ROLE {user} SET plan_cache_mode = force_generic_plan"
+# What LDAP searches ask fits few rows or very many, and a plan that reads the whole nation is never the right one.
+SET_NO_SCAN = "ALTER ROLE {user} SET enable_seqscan = off"
 JOIN_GROUP = "GRANT {group} TO {user}"
 # Nobody enters or makes temporary tables by being anybody.
 CLOSE_DATABASE = "REVOKE ALL ON DATABASE {database} FROM PUBLIC"

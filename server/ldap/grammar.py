@@ -2,7 +2,7 @@
 
 The general decoder recurses and trusts lengths, so nothing reaches it before `check` has walked the elements without
 recursion: definite lengths only, every element inside its parent, bounded size, depth and count. `frame` has three
-outcomes: the size of a whole message, None for "need more", or ProtocolViolation.
+outcomes: the size of a whole message, None for "need more", or ProtocolViolation. What we say is written by `answers`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _SEQUENCE = 0x30
 _CONSTRUCTED = 0x20
 _HIGH_TAG = 0x1F
 _LONG_FORM = 0x80
-_SPECIFICATION = asn1tools.compile_files(str(Path(__file__).with_name("rfc4511.asn1")), "ber")
+_SPECIFICATION, _VALUES = (
+    asn1tools.compile_files(str(Path(__file__).with_name(name)), "ber") for name in ("rfc4511.asn1", "controls.asn1")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Control:
 
     oid: str
     critical: bool
+    value: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def decode(message: bytes) -> Request:
     try:
         fields = _SPECIFICATION.decode("LDAPMessage", message)
         controls = tuple(
-            Control(item["controlType"].decode("ascii"), item["criticality"]) for item in fields.get("controls", [])
+            Control(item["controlType"].decode("ascii"), item["criticality"], item.get("controlValue", b""))
+            for item in fields.get("controls", [])
         )
         operation, value = fields["protocolOp"]
     except (asn1tools.DecodeError, UnicodeDecodeError):
@@ -100,10 +104,35 @@ def decode(message: bytes) -> Request:
     return Request(fields["messageID"], operation, value, controls)
 
 
-def encode(message_id: int, operation: str, value: Any) -> bytes:
-    """One message of ours as octets."""
-    encoded: bytes = _SPECIFICATION.encode("LDAPMessage", {"messageID": message_id, "protocolOp": (operation, value)})
-    return encoded
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a client asks of a paged search (RFC 2696): entries at most, and where to go on (empty: begin)."""
+
+    size: int
+    cookie: bytes
+
+
+def page(value: bytes) -> Page:
+    """The value of the control. Raises ProtocolViolation."""
+    fields = _value("RealSearchControlValue", value)
+    return Page(fields["size"], fields["cookie"])
+
+
+def cancelled(value: bytes | None) -> int:
+    """The number of the operation that a Cancel names (RFC 3909). Raises ProtocolViolation."""
+    found: int = _value("CancelRequestValue", value or b"")["cancelID"]
+    return found
+
+
+def _value(kind: str, value: bytes) -> dict[str, Any]:
+    if not value:
+        raise _malformed("a value is missing")
+    check(value)
+    try:
+        fields: dict[str, Any] = _VALUES.decode(kind, value)
+    except asn1tools.DecodeError:
+        raise _malformed("the value of a control or operation is not of its RFC") from None
+    return fields
 
 
 def _header(data: bytes | bytearray, start: int, end: int) -> tuple[int, int] | None:

@@ -1,38 +1,49 @@
-"""One LDAP connection, sans-IO: bytes in, actions out; no socket, no clock.
+"""One LDAP connection, sans-IO: bytes in, actions out; no socket, no clock, no directory.
 
-Invariants: nothing is ever written to the directory; nobody is ever signed in other than anonymously; a byte received
-before the StartTLS answer is never read after it (command injection).
+Invariants: nothing is ever written to the directory; a byte received before the StartTLS answer is never read after it
+(command injection); no more than LDAP_OPERATIONS requests wait for their answers, the next one is told "busy".
+
+What needs the world (`Ask`: bind, search, compare, "who am I") is done by whoever feeds this, in the order it came, and
+`done` when it is answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from server.base.errors import ProtocolViolation, Reason
-from server.ldap.grammar import Request, decode, encode, frame
-from server.ldap.oid import NOTICE_OF_DISCONNECTION, START_TLS
-from server.ldap.root_dse import Entry, matches, naming_context, root_dse, select
+from server.base.limits import LDAP_OPERATIONS
+from server.ldap import answers, oid
+from server.ldap.answers import SUCCESS, Answer, Code, Result
+from server.ldap.grammar import Request, cancelled, decode, frame
 
 # What each request is answered with; None where RFC 4511 knows no answer (§4.3, §4.11).
-_ANSWERS: dict[str, str | None] = {
-    "bindRequest": "bindResponse",
+_ANSWERS: dict[str, Answer | None] = {
+    "bindRequest": Answer.BIND,
     "unbindRequest": None,
-    "searchRequest": "searchResDone",
-    "modifyRequest": "modifyResponse",
-    "addRequest": "addResponse",
-    "delRequest": "delResponse",
-    "modDNRequest": "modDNResponse",
-    "compareRequest": "compareResponse",
+    "searchRequest": Answer.SEARCH,
+    "modifyRequest": Answer.MODIFY,
+    "addRequest": Answer.ADD,
+    "delRequest": Answer.DELETE,
+    "modDNRequest": Answer.MODIFY_DN,
+    "compareRequest": Answer.COMPARE,
     "abandonRequest": None,
-    "extendedReq": "extendedResp",
+    "extendedReq": Answer.EXTENDED,
 }
+_READ_ONLY = Result(Code.UNWILLING_TO_PERFORM, "this directory is read-only")
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Answer this, after what was asked before."""
+
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +56,17 @@ class Close:
     pass
 
 
-Action = Send | StartTls | Close
+Action = Send | Ask | StartTls | Close
 
 
 class Session:
     """`feed` bytes, do the actions in order. After `StartTls` call `secured` once the handshake is done."""
 
-    def __init__(self, domain: str, start_tls: bool, secure: bool) -> None:
+    def __init__(self, *, secure: bool) -> None:
+        self.secure = secure
         self._buffer = bytearray()
-        self._domain = domain
-        self._start_tls = start_tls
-        self._secure = secure
+        self._waiting: dict[int, Request] = {}
+        self._unwanted: dict[int, bool] = {}  # abandoned; True: cancelled, which is answered
 
     def feed(self, data: bytes) -> Iterator[Action]:
         """Take what came; yields what to do. On malformed bytes: a Notice of Disconnection, then Close."""
@@ -64,104 +75,106 @@ class Session:
             while (size := frame(self._buffer)) is not None:
                 message = bytes(self._buffer[:size])
                 del self._buffer[:size]
-                for action in self._answer(decode(message)):
+                for action in self._taken(decode(message)):
                     yield action
-                    if not isinstance(action, Send):
+                    if isinstance(action, StartTls | Close):
                         return
         except ProtocolViolation as violation:
-            yield Send(_notice("protocolError", violation.sentence))
+            yield Send(answers.notice(Result(Code.PROTOCOL_ERROR, violation.sentence)))
             yield Close()
 
     def secured(self) -> None:
         """The handshake is done."""
-        self._secure = True
+        self.secure = True
+
+    def wanted(self, request: Request) -> bool:
+        """Whether its client still waits for it."""
+        return request.message_id not in self._unwanted
+
+    def done(self, request: Request) -> bytes:
+        """It is answered, or no longer wanted; returns what is still to be sent."""
+        del self._waiting[request.message_id]
+        if not self._unwanted.pop(request.message_id, False):
+            return b""
+        return answers.result(request.message_id, answer_to(request), Result(Code.CANCELED))
 
     def goodbye(self) -> bytes:
         """What to send before we close on our own account (RFC 4511 §4.4.1)."""
-        return _notice("unavailable", "the server is shutting down")
+        return answers.notice(Result(Code.UNAVAILABLE, "the server is shutting down"))
 
-    def _answer(self, request: Request) -> Iterator[Action]:
+    def _taken(self, request: Request) -> Iterator[Action]:
         if request.operation not in _ANSWERS:
             raise ProtocolViolation(Reason.MALFORMED, "that is no request of a client")
-        response = _ANSWERS[request.operation]
-        if response is None:
-            if request.operation == "unbindRequest":
-                yield Close()
-            return
-        # RFC 4511 §4.1.11: we know no control, so a critical one means that nothing is done.
-        if any(control.critical for control in request.controls):
-            yield _send(request, response, _result("unavailableCriticalExtension", "no control is known here"))
-        elif request.operation == "bindRequest":
-            yield _send(request, response, self._bind(request.value))
-        elif request.operation == "searchRequest":
-            yield from self._search(request)
+        if request.operation == "unbindRequest":
+            yield Close()
+        elif request.operation == "abandonRequest":
+            if request.value in self._waiting:
+                self._unwanted.setdefault(request.value, False)
+        elif request.message_id in self._waiting:
+            # RFC 4511 §4.1.1.1: no two requests of one number at a time.
+            raise ProtocolViolation(Reason.MALFORMED, "the message id is in use")
+        elif not _controls_known(request):
+            yield _end(request, Result(Code.UNAVAILABLE_CRITICAL_EXTENSION, "a critical control is not known here"))
         elif request.operation == "extendedReq":
             yield from self._extended(request)
+        elif request.operation in ("bindRequest", "searchRequest", "compareRequest"):
+            yield self._ask(request)
         else:
-            yield _send(request, response, _result("unwillingToPerform", "this directory is read-only"))
+            yield _end(request, _READ_ONLY)
 
-    def _bind(self, bind: dict[str, Any]) -> dict[str, Any]:
-        if bind["version"] != 3:
-            return _result("protocolError", "only LDAP version 3 is spoken here")
-        method, proof = bind["authentication"]
-        if method != "simple":
-            return _result("authMethodNotSupported", "only the anonymous bind is known here")
-        if not bind["name"] and not proof:
-            return _result("success")
-        if not proof:  # RFC 4513 §5.1.2: the unauthenticated bind is refused
-            return _result("unwillingToPerform", "a name without a password proves nothing")
-        if not self._secure:
-            return _result("confidentialityRequired", "never send a password in clear")
-        return _result("invalidCredentials")
-
-    def _search(self, request: Request) -> Iterator[Action]:
-        search = request.value
-        if search["baseObject"] or search["scope"] != "baseObject":
-            yield _send(request, "searchResDone", self._elsewhere(search["baseObject"]))
-            return
-        entry: Entry = root_dse(self._domain, self._start_tls and not self._secure)
-        if matches(entry, search["filter"]):
-            wanted = [name.decode("utf-8", "replace") for name in search["attributes"]]
-            attributes = [
-                {"type": name.encode(), "vals": [] if search["typesOnly"] else [value.encode() for value in values]}
-                for name, values in select(entry, wanted).items()
-            ]
-            yield _send(request, "searchResEntry", {"objectName": b"", "attributes": attributes})
-        yield _send(request, "searchResDone", _result("success"))
-
-    def _elsewhere(self, base: bytes) -> dict[str, Any]:
-        name = base.decode("utf-8", "replace").lower().replace(" ", "")
-        suffix = naming_context(self._domain)
-        if not name or name == suffix or name.endswith("," + suffix):
-            return _result("unwillingToPerform", "only the root DSE can be read here")
-        return _result("noSuchObject")
+    def _ask(self, request: Request) -> Action:
+        if len(self._waiting) >= LDAP_OPERATIONS:
+            return _end(request, Result(Code.BUSY, f"{LDAP_OPERATIONS} requests of this connection wait already"))
+        self._waiting[request.message_id] = request
+        return Ask(request)
 
     def _extended(self, request: Request) -> Iterator[Action]:
-        if request.value["requestName"] != START_TLS.encode():
+        name = request.value["requestName"].decode("ascii", "replace")
+        if name == oid.WHO_AM_I:
+            yield self._ask(request)
+        elif name == oid.CANCEL:
+            yield _end(request, self._cancel(request))
+        elif name != oid.START_TLS:
             # RFC 4511 §4.12: an unknown name is a protocolError.
-            yield _send(request, "extendedResp", _result("protocolError", "unknown extended operation"))
-        elif self._secure:
-            yield _send(request, "extendedResp", _result("operationsError", "TLS is already on"))
-        elif not self._start_tls:
-            yield _send(request, "extendedResp", _result("unavailable", "no certificate is configured"))
+            yield _end(request, Result(Code.PROTOCOL_ERROR, "unknown extended operation"))
+        elif self.secure:
+            yield _end(request, Result(Code.OPERATIONS_ERROR, "TLS is already on"))
+        elif self._waiting:
+            # RFC 4511 §4.14.1: what was asked before must be answered before.
+            yield _end(request, Result(Code.OPERATIONS_ERROR, "requests still wait for their answers"))
         elif self._buffer:
             # RFC 4511 §4.14.1: no request between StartTLS and the handshake; it might be an attacker's.
-            yield _send(request, "extendedResp", _result("operationsError", "requests came along with StartTLS"))
+            yield _end(request, Result(Code.OPERATIONS_ERROR, "requests came along with StartTLS"))
             yield Close()
         else:
-            answer = _result("success") | {"responseName": START_TLS.encode()}
-            yield _send(request, "extendedResp", answer)
+            yield Send(answers.extended(request.message_id, SUCCESS, oid.START_TLS))
             yield StartTls()
 
+    def _cancel(self, request: Request) -> Result:
+        """RFC 3909 §2: the operation that is cancelled is told so too."""
+        waiting = self._waiting.get(cancelled(request.value.get("requestValue")))
+        if waiting is None or waiting.message_id in self._unwanted:
+            return Result(Code.NO_SUCH_OPERATION)
+        if waiting.operation == "bindRequest":
+            return Result(Code.CANNOT_CANCEL)
+        self._unwanted[waiting.message_id] = True
+        return SUCCESS
 
-def _result(code: str, sentence: str = "") -> dict[str, Any]:
-    return {"resultCode": code, "matchedDN": b"", "diagnosticMessage": sentence.encode()}
+
+def answer_to(request: Request) -> Answer:
+    """What ends the answer to a request that has one."""
+    answer = _ANSWERS[request.operation]
+    assert answer is not None  # noqa: S101 -- unbind and abandon go no further than `_taken`
+    return answer
 
 
-def _send(request: Request, operation: str, value: dict[str, Any]) -> Send:
-    return Send(encode(request.message_id, operation, value))
+def _controls_known(request: Request) -> bool:
+    """RFC 4511 §4.1.11: with a critical control that is not known, or does not fit, nothing is done."""
+    known = {oid.MANAGE_DSA_IT}
+    if request.operation == "searchRequest":
+        known.add(oid.PAGED_RESULTS)
+    return all(control.oid in known for control in request.controls if control.critical)
 
 
-def _notice(code: str, sentence: str) -> bytes:
-    # RFC 4511 §4.4: an unsolicited notification has message id 0.
-    return encode(0, "extendedResp", _result(code, sentence) | {"responseName": NOTICE_OF_DISCONNECTION.encode()})
+def _end(request: Request, ended: Result) -> Send:
+    return Send(answers.result(request.message_id, answer_to(request), ended))

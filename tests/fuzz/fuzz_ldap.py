@@ -1,10 +1,10 @@
-"""Invariant: whatever a client sends, an LDAP session answers with whole messages of RFC 4511 or closes; it never
-raises and never says more than the root DSE. Bytes that come one at a time are answered as those that come at once."""
+"""Invariant: whatever a client sends, an LDAP session answers with whole messages of RFC 4511, asks, or closes; it
+never raises. Bytes that come one at a time do the same as those that come at once."""
 
 from __future__ import annotations
 
 from server.ldap.grammar import check, frame
-from server.ldap.session import Action, Send, Session
+from server.ldap.session import Action, Ask, Close, Send, Session, StartTls
 
 
 def fuzz(data: bytes) -> None:
@@ -21,11 +21,13 @@ def fuzz(data: bytes) -> None:
 
 
 def run(chunks: list[bytes]) -> list[Action]:
-    session = Session("msg.exemple.fr", start_tls=True, secure=False)
+    session = Session(secure=False)
     actions: list[Action] = []
     for chunk in chunks:
         for action in session.feed(chunk):
             actions.append(action)
-            if not isinstance(action, Send):
+            if isinstance(action, StartTls | Close):
                 return actions
+            if isinstance(action, Ask) and len(actions) % 3 == 0:
+                session.done(action.request)
     return actions

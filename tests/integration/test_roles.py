@@ -78,7 +78,7 @@ async def test_each_role_holds_the_keys_of_its_kind_and_no_more(home: Path) -> N
         "web": reader,
         "jobs": reader,
         "sender": ("edge", "queue_secret"),
-        "ldap": (),
+        "ldap": edge,
         "provider": (),
         "fetcher": (),
         "identity": (),

@@ -123,9 +123,9 @@ def test_no_process_that_faces_the_network_holds_what_opens_a_message(stolen: Se
     secrets = {**held_by_readers(home), "root": root, "queue": queue, "address": edge.address}
     processes = {kind_of(command): pid for pid, command in tree(stolen.process.pid).items()}
     held = {role: found_in(processes[role], secrets) for role in (*EDGES, "imap")}
-    assert held["relay"] == held["submission"] == {"address"}
+    assert held["relay"] == held["submission"] == held["ldap"] == {"address"}
     assert held["sender"] == {"address", "queue"}
-    assert held["fetcher"] == held["ldap"] == set()
+    assert held["fetcher"] == set()
     assert {"master", "address"} <= held["imap"]  # so what is looked for can be found
     assert not held["imap"] & {"queue", "root"}
     for role in EDGES:
