@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from directory.national.reading import Progress
 from directory.queries import Connection
-
-Progress = Callable[[str, int], None]
 
 
 async def refresh(connection: Connection, progress: Progress, whole: bool) -> int:

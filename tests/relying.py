@@ -12,7 +12,8 @@ import structlog
 
 from server.app import Context, Sockets
 from server.base import clock, health
-from server.base.settings import Identity, IdentityProvider, Settings
+from server.base.sections import Identity, IdentityProvider
+from server.base.settings import Settings
 from server.identity import questions
 from server.identity.providers import registered
 from server.provider.endpoints import REALM

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from directory.columns import SEPARATOR
+from directory.national.columns import SEPARATOR
 from directory.own import queries
 from directory.queries import Connection
 

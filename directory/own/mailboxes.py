@@ -98,7 +98,7 @@ async def _show(connection: Connection, addresses: Sequence[str]) -> None:
     await settle(connection, addresses)
     for statement in queries.TOUCH:
         await connection.execute(statement, addresses)
-    await refresh(connection, lambda stage, done: None, whole=False)
+    await refresh(connection, lambda stage, done, total=0: None, whole=False)
 
 
 async def said(connection: Connection, address: str) -> OwnMailbox | None:
