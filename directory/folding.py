@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 # Letters that have no decomposition, as French sorts them.
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ß": "ss", "ø": "o", "đ": "d", "ł": "l", "ı": "i", "ð": "d", "þ": "th"})
 _WORD = re.compile(r"[a-z0-9]+")
 LONGEST_WORD = 40  # characters; longer "words" are no names, and would make the index of mistakes large
-_NEAR_PREFIX = 8  # letters of a word that the index of mistakes looks at: slips after it are found by the prefix
+NEAR_PREFIX = 8  # letters of a word that the index of mistakes looks at: slips after it are found by the prefix
 TWO_MISTAKES_FROM = 8  # letters: in a shorter word two mistakes make another word (martin, marion)
 ONE_MISTAKE_FROM = 4
 
@@ -43,21 +43,47 @@ def joined(text: str) -> list[str]:
 
 
 def near(word: str) -> list[str]:
-    """Keys under which a word is found despite a mistake: its start with up to one or two letters left out.
+    """Keys under which a word is found despite a mistake: its start with none or one letter left out.
 
-    Two words within that many mistakes of each other (a letter more, less, other, or two exchanged) share a key, so an
+    Two words within one mistake of each other (a letter more, less, other, or two exchanged) share a key, so an
     equality index finds them; `distance` then decides. Empty for words too short and for numbers, which are exact.
+    (`index.queries.MAKE_NEAR` makes the same of the words of the index.)
     """
     if len(word) < ONE_MISTAKE_FROM or any(c.isdigit() for c in word):
         return []
-    start = word[:_NEAR_PREFIX]
-    keys = {start}
-    for count in range(1, mistakes(word) + 1):
-        keys.update(
-            "".join(c for place, c in enumerate(start) if place not in left_out)
-            for left_out in combinations(range(len(start)), count)
-        )
-    return sorted(keys)
+    start = word[:NEAR_PREFIX]
+    return sorted({start, *(start[:place] + start[place + 1 :] for place in range(len(start)))})
+
+
+# What is written in several ways and heard in one, in French, in this order.
+_SOUNDS = tuple(
+    (re.compile(pattern), heard)
+    for pattern, heard in (
+        (r"ph", "f"),
+        (r"y", "i"),
+        (r"eaux?|aux?", "o"),
+        (r"qu?|k|c(?![hei])", "k"),
+        (r"c(?=[ei])", "s"),
+        (r"g(?=[ei])", "j"),
+        (r"gu(?=[ei])", "g"),
+        (r"(?<!c)h", ""),
+        (r"[ae]?i[mn](?=[^aeiou]|$)", "1"),
+        (r"[ae][mn](?=[^aeiou]|$)", "2"),
+        (r"ai|ei|oe|ae", "e"),
+        (r"z", "s"),
+        (r"(.)\1+", r"\1"),
+        (r"(?<=..)[dtsxe]+$", ""),
+    )
+)
+
+
+def sound(word: str) -> str:
+    """How a name is heard, roughly: philippe and filip, mathieu and matieu are one. Empty where nothing is heard."""
+    if len(word) < ONE_MISTAKE_FROM or any(c.isdigit() for c in word):
+        return ""
+    for pattern, heard in _SOUNDS:
+        word = pattern.sub(heard, word)
+    return word
 
 
 def mistakes(word: str) -> int:

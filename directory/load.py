@@ -16,9 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from directory import queries as listing_queries
-from directory.folding import near
-from directory.indexing import index_words, sort_name
+from directory.listing import refresh
 from directory.national import merge, queries
 from directory.national.columns import Kind
 from directory.national.difference import KnownLines, header_of
@@ -239,7 +237,7 @@ class _Load:
         """Index what changed, remember the lines and the load."""
         connection = self._connection
         await connection.execute(queries.FORGET_GONE)
-        counts["listing"] = await _index(connection, self._progress)
+        counts["listing"] = await refresh(connection, self._progress, whole=self._changed is None)
         if self._changed is None:
             await connection.execute(queries.FORGET_ALL_LINES)
         for source in files:
@@ -252,52 +250,3 @@ class _Load:
                 [(source.kind.value, part, header, *numbers) for part, numbers in enumerate(lines.parts())],
             )
         await connection.execute(queries.RECORD_LOAD, self._now, [path.name for path in paths], json.dumps(counts))
-
-
-async def _index(connection: Connection, progress: Progress) -> int:
-    """Index the words of everything that can be found; returns how many listings there are."""
-    known = {(row["field"], row["word"]): row["word_id"] for row in await connection.fetch(listing_queries.WORDS)}
-    last = max(known.values(), default=0)
-    numbers: dict[tuple[str, str], int] = {}
-    uses: dict[int, int] = {}
-    table = listing_queries.LISTING
-    await connection.execute(table.create_stage())
-    rows: list[tuple[Any, ...]] = []
-    done = 0
-
-    async def flush() -> None:
-        await connection.copy_records_to_table(table.stage, records=rows, columns=list(table.stage_columns))
-        rows.clear()
-
-    async for row in connection.cursor(listing_queries.LISTED, prefetch=_BATCH):
-        chosen = []
-        for key in index_words(row):
-            number = numbers.get(key)
-            if number is None:
-                number = known.get(key)
-                if number is None:
-                    last = number = last + 1
-                numbers[key] = number
-            uses[number] = uses.get(number, 0) + 1
-            chosen.append(number)
-        keys = (row["national_id"], row["profession_code"], row["organisation_id"])
-        rows.append((*keys, sort_name(row), len(row["services"]), sorted(chosen), 0))
-        done += 1
-        if done % _BATCH == 0:
-            progress("index", done)
-            await flush()
-    await flush()
-    await connection.execute(listing_queries.CREATE_STAGE_WORD)
-    words = [
-        (number, name, word, uses[number], None if (name, word) in known else near(word))
-        for (name, word), number in numbers.items()
-    ]
-    columns = ["word_id", "field", "word", "uses", "near"]
-    await connection.copy_records_to_table("stage_word", records=words, columns=columns)
-    for statement in (*listing_queries.MERGE_WORDS, table.merge(), table.remove_missing(), table.analyze()):
-        await connection.execute(statement)
-    progress("index", done)
-    return done
-
-
-_BATCH = 5_000  # rows of a COPY

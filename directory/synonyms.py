@@ -55,6 +55,10 @@ _SPECIALTIES: dict[str, str] = {
     "urgences": "urgentiste",
     "vasculaire": "angiologue phlebologue",
 }
+# Words that say nothing of who is looked for: they may match, and must not.
+_CIVILITIES = "dr docteur docteure pr professeur m mr mme mlle monsieur madame mademoiselle maitre"
+_PARTICLES = "a au aux chez d de des du en et l la le les pour sur sous arrondissement cedex"
+OPTIONAL = frozenset(f"{_CIVILITIES} {_PARTICLES}".split())
 _ENDINGS = ((re.compile(r"logie$"), ("logue", "logiste")), (re.compile(r"iatrie$"), ("iatre",)))
 _SHORT = {"st": "saint", "ste": "sainte", "sts": "saints", "ctre": "centre"}
 # Communes whose postcodes end in the number of the arrondissement.
@@ -95,6 +99,13 @@ def district(postcode: str, town: str) -> str:
         number = int(postcode[3:])
         return f"{name}{number}" if 1 <= number <= 20 else ""
     return ""
+
+
+def department(postcode: str) -> str:
+    """The number of the department that a postcode begins with: "69", overseas "974"; an empty text for none."""
+    if len(postcode) != 5 or not postcode.isdecimal():
+        return ""
+    return postcode[:3] if postcode.startswith(("97", "98")) else postcode[:2]
 
 
 def district_asked(town: str, number: str) -> str:

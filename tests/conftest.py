@@ -69,24 +69,37 @@ class Database:
         return await database_pool.connect(self.settings, role)
 
 
-@pytest.fixture
-async def database(cluster: EmbeddedPostgres) -> AsyncIterator[Database]:
-    """A fresh database with all migrations, dropped after the test."""
+async def make_database(cluster: EmbeddedPostgres) -> Database:
+    """A fresh database with all migrations."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(cluster.dsn())
     try:
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
-        dsn = cluster.dsn(database=name)
-        settings = Settings(home=cluster.home, domain=DOMAIN, database=DatabaseSettings(dsn=dsn))
-        fresh = await asyncpg.connect(cluster.dsn(database=name))
-        await make_users(fresh, settings.keys_directory)  # a copy of a database has none of its grants
-        await fresh.close()
-        yield Database(name, cluster, settings)
     finally:
-        superuser = await asyncpg.connect(cluster.dsn(SUPERUSER, "postgres"))
-        await superuser.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await superuser.close()
         await admin.close()
+    dsn = cluster.dsn(database=name)
+    settings = Settings(home=cluster.home, domain=DOMAIN, database=DatabaseSettings(dsn=dsn))
+    fresh = await asyncpg.connect(dsn)
+    await make_users(fresh, settings.keys_directory)  # a copy of a database has none of its grants
+    await fresh.close()
+    return Database(name, cluster, settings)
+
+
+async def drop_database(database: Database) -> None:
+    """Remove it, whoever is still connected."""
+    superuser = await asyncpg.connect(database.cluster.dsn(SUPERUSER, "postgres"))
+    await superuser.execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
+    await superuser.close()
+
+
+@pytest.fixture
+async def database(cluster: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A fresh database with all migrations, dropped after the test."""
+    made = await make_database(cluster)
+    try:
+        yield made
+    finally:
+        await drop_database(made)
 
 
 @pytest.fixture(scope="session")

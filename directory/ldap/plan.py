@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from directory.folding import words
-from directory.indexing import NAME, POSTCODE, PROFESSION, TOWN, WORKPLACE
+from directory.indexing import Field, is_telling
 from directory.ldap.entries import keys_of
 from directory.ldap.filters import Filter, Pieces, pieces_of, text
 from directory.ldap.schema import class_named, types
@@ -26,7 +26,7 @@ class Word:
     """A folded word in one of these fields of the index: as it is, begun, or perhaps mistyped."""
 
     word: str
-    fields: str
+    fields: tuple[Field, ...]
     begun: bool = False
     mistyped: bool = False
 
@@ -68,25 +68,26 @@ EVERY = Both(())
 NONE = Either(())
 
 # The fields of the index that hold all words of an attribute.
+_NAME = (Field.LAST_NAME, Field.FIRST_NAME)
 _PERSON = {
-    "cn": NAME,
-    "sn": NAME,
-    "givenName": NAME,
-    "displayName": NAME,
-    "o": WORKPLACE,
-    "title": PROFESSION,
-    "caduceeSpecialty": PROFESSION,
-    "l": TOWN,
-    "postalCode": POSTCODE,
+    "cn": _NAME,
+    "sn": _NAME,
+    "givenName": _NAME,
+    "displayName": _NAME,
+    "o": (Field.WORKPLACE,),
+    "title": (Field.LABEL,),
+    "caduceeSpecialty": (Field.LABEL,),
+    "l": (Field.TOWN,),
+    "postalCode": (Field.POSTCODE,),
 }
 _STRUCTURE = {
-    "cn": NAME,
-    "displayName": NAME,
-    "o": NAME,
-    "ou": WORKPLACE,
-    "businessCategory": PROFESSION,
-    "l": TOWN,
-    "postalCode": POSTCODE,
+    "cn": (Field.OWN_NAME,),
+    "displayName": (Field.OWN_NAME,),
+    "o": (Field.OWN_NAME,),
+    "ou": (Field.WORKPLACE,),
+    "businessCategory": (Field.LABEL,),
+    "l": (Field.TOWN,),
+    "postalCode": (Field.POSTCODE,),
 }
 _PLACE = {"mail", "userCertificate", "street", "postalAddress", "st", "telephoneNumber"}
 _OF_EACH = {
@@ -186,8 +187,9 @@ def _value(name: str, kind: str, asserted: str, person: bool) -> Condition:
     fields = (_PERSON if person else _STRUCTURE).get(name)
     if fields is not None:
         near = kind == "approxMatch"
-        found = [Word(word, fields, begun=near, mistyped=near) for word in words(asserted)]
-        return both(found) if found else NONE
+        parts = words(asserted)
+        found = [Word(word, fields, near, near) for word in parts if is_telling(word, fields, begun=near)]
+        return both(found) if parts else NONE
     if name in ("objectClass", "structuralObjectClass"):
         return EVERY if class_named(asserted) in _CLASSES[person] else NONE
     if name == "mail":
@@ -219,13 +221,13 @@ def _pieces(name: str, pieces: Pieces, person: bool) -> Condition:
     return Address(words=tuple(dict.fromkeys(found))) if found else EVERY
 
 
-def _words_of(pieces: Pieces, fields: str) -> Sequence[Word]:
+def _words_of(pieces: Pieces, fields: tuple[Field, ...]) -> Sequence[Word]:
     """The words that must stand there: whole inside a piece and at its end the last, else begun."""
     found: list[Word] = []
     for piece, ends in ((pieces.initial, False), *((one, False) for one in pieces.anywhere), (pieces.final, True)):
         parts = words(piece)
         for place, word in enumerate(parts):
             begun = place == len(parts) - 1 and not ends
-            if not begun or len(word) >= BEGUN_FROM:
+            if is_telling(word, fields, begun=begun) and (not begun or len(word) >= BEGUN_FROM):
                 found.append(Word(word, fields, begun))
     return found

@@ -11,15 +11,18 @@ from typing import Any, TypeAlias
 # ("structures", numbers), ("mailbox",), ("and", …), ("or", …).
 Where: TypeAlias = tuple[Any, ...]
 
-# The words of the index that each word asked stands for; $3 says which are only begun. The most used first, one more
-# than are taken ($5), to know that there are more. "~" sorts after every letter and digit of a folded word.
+# The terms of the index that each word asked stands for in its fields ($2, parted by spaces); $3 says which are only
+# begun. The most used words first, one more than are taken ($4), to know that there are more. "~" sorts after every
+# letter and digit of a folded word.
 WORDS = """
-SELECT asked.number::int - 1 AS number, w.word_id
-  FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY AS asked (word, field, begun, number)
+SELECT asked.number::int - 1 AS number,
+       ARRAY(SELECT term FROM unnest(w.terms) AS term
+              WHERE term & 7 = ANY(string_to_array(asked.fields, ' ')::int[])) AS terms
+  FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY AS asked (word, fields, begun, number)
  CROSS JOIN LATERAL (
-    SELECT word_id FROM directory.word
+    SELECT terms FROM directory.word
      WHERE word >= asked.word AND word <= CASE WHEN asked.begun THEN asked.word || '~' ELSE asked.word END
-       AND field = asked.field
+       AND EXISTS (SELECT FROM unnest(terms) AS term WHERE term & 7 = ANY(string_to_array(asked.fields, ' ')::int[]))
      ORDER BY uses DESC, word_id LIMIT $4) w
 """
 # Whose mailboxes an address asked is: as it is, as it begins, or by the words before the @. One more than are taken.

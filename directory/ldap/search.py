@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from directory import queries as directory_queries
 from directory.folding import distance, mistakes, near
+from directory.index import queries as index_queries
 from directory.ldap import names, plan, queries
 from directory.ldap.entries import SUBSCHEMA, Entry, Key, Tree, keys_of
 from directory.ldap.filters import Filter, fits
@@ -31,7 +31,6 @@ CANDIDATES = 2_000  # rows that are looked at for one question; who needs more a
 TERMS = 50  # words and addresses in one filter: each is looked up
 WORDS_EACH = 300  # words of the index that one begun word stands for
 ADDRESSES_EACH = 500  # mailboxes that one piece of an address stands for
-NEAR_CANDIDATES = 2_000
 NEAR_WORDS = 50
 
 
@@ -179,21 +178,23 @@ class Search:
     async def _words(
         self, connection: Asked, asked: Sequence[Word]
     ) -> tuple[dict[Condition, queries.Where | None], bool]:
-        numbers: list[list[int]] = [[] for _ in asked]
+        rows: list[list[list[int]]] = [[] for _ in asked]
         whole = True
         if asked:
-            columns = [one.word for one in asked], [one.fields for one in asked], [one.begun for one in asked]
+            fields = [" ".join(str(int(field)) for field in one.fields) for one in asked]
+            columns = [one.word for one in asked], fields, [one.begun for one in asked]
             for row in await connection.fetch(queries.WORDS, *columns, WORDS_EACH + 1):
-                numbers[row["number"]].append(row["word_id"])
-        for one, mine in zip(asked, numbers, strict=True):
-            if len(mine) > WORDS_EACH:
-                mine.pop()
-                whole = False
+                rows[row["number"]].append(row["terms"])
+        found: dict[Condition, queries.Where | None] = {}
+        for one, mine in zip(asked, rows, strict=True):
+            whole = whole and len(mine) <= WORDS_EACH
+            terms = [term for some in mine[:WORDS_EACH] for term in some]
             if one.mistyped and (keys := near(one.word)):
                 close = await _mistyped(connection, one, keys)
-                mine += close[:NEAR_WORDS]
+                terms += [term for some in close[:NEAR_WORDS] for term in some]
                 whole = whole and len(close) <= NEAR_WORDS
-        return {one: ("words", mine) if mine else None for one, mine in zip(asked, numbers, strict=True)}, whole
+            found[one] = ("words", terms) if terms else None
+        return found, whole
 
 
 def _address(leaf: Address) -> tuple[str, str]:
@@ -202,10 +203,12 @@ def _address(leaf: Address) -> tuple[str, str]:
     return (queries.ADDRESS_WHOLE if leaf.whole else queries.ADDRESS_BEGUN), leaf.begins
 
 
-async def _mistyped(connection: Asked, asked: Word, keys: list[str]) -> list[int]:
-    rows = await connection.fetch(directory_queries.NEAR_WORDS, keys, [asked.fields], NEAR_CANDIDATES)
+async def _mistyped(connection: Asked, asked: Word, keys: list[str]) -> list[list[int]]:
+    """The terms of each word that is near."""
+    rows = await connection.fetch(index_queries.NEAR, [0], [" ".join(keys)], [""])
     limit = mistakes(asked.word)
-    return [row["word_id"] for row in rows if distance(asked.word, row["word"], limit) <= limit]
+    near_ones = [row["terms"] for row in rows if distance(asked.word, row["word"], limit) <= limit]
+    return [[term for term in terms if term & 7 in asked.fields] for terms in near_ones]
 
 
 def _where(condition: Condition, found: dict[Condition, queries.Where | None]) -> queries.Where | None:

@@ -7,7 +7,7 @@ first letters shares a key with the word itself, which is what makes it findable
 
 from __future__ import annotations
 
-from directory.folding import LONGEST_WORD, TWO_MISTAKES_FROM, distance, joined, mistakes, near, words
+from directory.folding import LONGEST_WORD, NEAR_PREFIX, distance, joined, mistakes, near, sound, words
 from directory.indexing import FIELDS
 from directory.search import QUESTION_WORDS, asked_words
 
@@ -23,9 +23,10 @@ def fuzz(data: bytes) -> None:
     assert len(asked) <= QUESTION_WORDS
     for one in asked:
         keys = near(one.word)
-        assert len(keys) <= 1 + TWO_MISTAKES_FROM * (TWO_MISTAKES_FROM + 1) // 2
+        assert len(keys) <= 1 + NEAR_PREFIX
+        assert len(sound(one.word)) <= LONGEST_WORD
         if keys:
-            assert one.word[:TWO_MISTAKES_FROM] in keys
+            assert one.word[:NEAR_PREFIX] in keys
             shorter = one.word[:1] + one.word[2:]
             assert distance(one.word, shorter, 2) <= 1
             assert mistakes(shorter) == 0 or set(keys) & set(near(shorter))

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directory.folding import distance, fold, joined, mistakes, near, words
-from directory.indexing import index_words, sort_name
 from directory.synonyms import district, district_asked, of_specialty
 
 LETTERS = st.text("abcdeéèçlmnorstu", min_size=4, max_size=14)
@@ -102,17 +101,3 @@ def test_arrondissements() -> None:
         "",
     ]
     assert district_asked("rennes", "3") == ""
-
-
-def test_a_listing_stays_small_whatever_its_row() -> None:
-    row = {
-        **dict.fromkeys(
-            ("last_name", "first_name", "profession", "name", "sign", "sector", "town", "postcode"), "ab " * 5
-        ),
-        "national_id": "889990000013",
-        "profession_code": "10",
-        "know_how": [f"mot{number} autre{number}" for number in range(1_000)],
-        "services": [],
-    }
-    assert len(index_words(row)) == 200
-    assert sort_name(row).startswith("ab ab")
