@@ -41,6 +41,8 @@ async def refresh(connection: Connection, progress: Progress, whole: bool) -> in
             await connection.execute(statement)
         await connection.execute(queries.SWAP)
     else:
+        if not whole:
+            await connection.execute(queries.TOUCHED_WORDS)
         await connection.execute(queries.CREATE_STAGE)
         await connection.execute(queries.insert_listings("stage_listing"))
         await connection.execute(queries.merge(whole))
@@ -107,8 +109,7 @@ async def _words(connection: Connection, vocabulary: Vocabulary, whole: bool, li
         await connection.copy_records_to_table("stage_word", records=some)
     for statement in queries.MERGE_WORDS:
         await connection.execute(statement)
-    if whole:
-        await connection.execute(queries.DROP_UNUSED_WORDS)
+    await connection.execute(queries.DROP_UNUSED_WORDS if whole else queries.DROP_OLD_WORDS)
     await connection.execute(queries.MAKE_NEAR)
     if whole:
         await connection.execute(queries.ANALYZE_WORDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from directory.indexing import index_words
+from directory.indexing import KINDS, Field, Vocabulary, field_of
 from directory.ldap.entries import Tree
 from directory.ldap.plan import Address, Both, Condition, Either, Mailbox, Numbers, Word
 from directory.ldap.values import about
@@ -33,10 +33,36 @@ ROW: dict[str, Any] = {
 }
 TREE = Tree("msg.exemple.fr")
 ROWS = (ROW, ROW | {"national_id": "", "profession_code": "", "mailboxes": ["cabinet.exemple@msg.exemple.fr"]})
-ENTRIES = [(TREE.of(row, []), frozenset(index_words(row)), row) for row in ROWS]
 
 
-def means(condition: Condition, held: frozenset[tuple[str, str]], row: dict[str, Any]) -> bool:
+def held_by(row: dict[str, Any]) -> frozenset[tuple[Field, str]]:
+    """The fields and words by which the index finds the row's listing."""
+    vocabulary = Vocabulary()
+
+    def terms(kind: str, text: str, beside: str = "") -> tuple[list[int], list[int]]:
+        return KINDS[kind](vocabulary, text, beside)
+
+    found = terms("place", row["town"], row["postcode"])[0]
+    own, inside = terms("organisation", row["name"], row["sign"])
+    if row["national_id"]:
+        found += terms("last_name", row["last_name"])[0] + terms("first_name", row["first_name"])[0] + inside
+        found += terms("profession", row["profession"], row["profession_code"])[0]
+        found += [term for label in row["know_how"] for term in terms("know_how", label)[0]]
+    else:
+        found += own + terms("sector", row["sector"])[0]
+        found += [term for service in row["services"] for term in terms("service", service)[1]]
+    return frozenset(
+        (field_of(term), word)
+        for word, number in vocabulary.numbers.items()
+        for term in vocabulary.terms(number)
+        if term in found
+    )
+
+
+ENTRIES = [(TREE.of(row, []), held_by(row), row) for row in ROWS]
+
+
+def means(condition: Condition, held: frozenset[tuple[Field, str]], row: dict[str, Any]) -> bool:
     """What the indexes would say of the row."""
     match condition:
         case Both(parts):

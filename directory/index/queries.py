@@ -187,6 +187,16 @@ def merge(whole: bool) -> str:
     """
 
 
+# Words of listings that go or change, and those of them that none holds afterwards (frequent ones are not looked at).
+TOUCHED_WORDS = f"""
+CREATE TEMP TABLE stage_old_word ON COMMIT DROP AS
+SELECT DISTINCT term >> 3 AS word_id FROM directory.listing l, unnest(l.words) AS term
+ WHERE l.national_id {_TOUCHED_PERSON} OR l.organisation_id {_TOUCHED_PLACE}
+"""
+DROP_OLD_WORDS = """
+DELETE FROM directory.word w USING stage_old_word o
+ WHERE w.word_id = o.word_id AND w.uses < 100 AND NOT EXISTS (SELECT FROM directory.listing l WHERE l.words && w.terms)
+"""
 COUNT_LISTINGS = "SELECT count(*) FROM directory.listing"
 
 
@@ -233,7 +243,7 @@ INSERT INTO directory.place SELECT * FROM unnest($1::text[], $2::text[], $3::rea
 # One transaction may index twice.
 FORGET_STAGES = """
 DROP TABLE IF EXISTS stage_touched, stage_place, stage_term, stage_person, stage_organisation_terms, stage_listing,
-    stage_word, stage_new_word
+    stage_word, stage_new_word, stage_old_word
 """
 ANALYZE_WORDS = "ANALYZE directory.word; ANALYZE directory.near_word"
 
