@@ -13,7 +13,6 @@ from server.base.settings import Settings
 from server.cli import holders, practice
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
-from server.identity.tokens import DEVELOPMENT_LIFE, DevelopmentTokens
 from server.mail.addresses import normalise
 from server.mailbox.store import Store
 from server.provider.clients import SOFTWARE
@@ -83,25 +82,3 @@ def _national_id(settings: Settings, person: str) -> str:
     if not rpps:
         raise Failure(f"{person} has no RPPS number.")
     return RPPS + rpps
-
-
-@app.command("dev-token")
-def dev_token(address: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Make an access token of the development provider: it signs in to this mailbox without proof, for ten minutes.
-
-    For XOAUTH2 and OAUTHBEARER. Needs `identity.development_sign_in`, which production refuses.
-    """
-    settings = settings_of(home)
-    if not settings.identity.development_sign_in:
-        raise Failure("Only where identity.development_sign_in is true are such tokens taken.")
-
-    async def work() -> str:
-        async with Admin(settings) as admin:
-            await admin.owner_of(normalise(address))
-            return DevelopmentTokens(admin.pool, admin.edge).make(normalise(address))
-
-    token = run(work())
-    if as_json:
-        answer_json({"address": address, "token": token, "seconds": int(DEVELOPMENT_LIFE.total_seconds())})
-    else:
-        out.print(token, markup=False)

@@ -34,7 +34,7 @@ from server.identity.local.model import Alert
 from server.identity.model import Delegate, Principal, Rights
 from server.identity.passwords import app_password_hash, generate_app_password
 from server.identity.throttle import Throttle
-from server.identity.tokens import TokenVerifier
+from server.identity.tokens import ProviderTokens
 from server.mail.addresses import normalise
 from server.trust.space import TrustSpace
 
@@ -61,11 +61,11 @@ class Accounts:
         pool: asyncpg.Pool,
         edge: EdgeKeys,
         *,
-        tokens: TokenVerifier | None = None,
+        tokens: ProviderTokens | None = None,
         trust: TrustSpace | None = None,
         needs: Rights = Rights.READ,
     ) -> None:
-        """`tokens` is the identity provider, if there is one; `trust` knows what is revoked; `needs` is what a delegate
+        """`tokens` asks identity providers, if there are any; `trust` knows what is revoked; `needs` is what a delegate
         must be allowed at this edge."""
         self._pool = pool
         self._edge = edge

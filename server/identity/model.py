@@ -32,8 +32,8 @@ class Principal:
     """Somebody who signed in to a mailbox.
 
     `kind` is the mailbox's kind (PER, ORG, APP, CAB, PATIENT); `address` the normalised address that was signed in
-    with; `how` the proof ("app-password", "client-certificate", "development-token"). `delegate` is who acts, where it
-    is not the holder; `until` when the session must end (None: when it likes).
+    with; `how` the proof ("app-password", "client-certificate", an identity provider's name). `delegate` is who acts,
+    where it is not the holder; `until` when the session must end (None: when it likes).
     """
 
     owner_id: int

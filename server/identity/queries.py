@@ -110,11 +110,6 @@ UPDATE holder h SET listed = true, missing_since = CASE WHEN seen.here THEN NULL
 
 IS_ACTIVE = "SELECT state = 'active' FROM owner WHERE owner_id = $1"
 KIND = "SELECT kind FROM owner WHERE owner_id = $1"
-# The mailbox that a token of the development provider names.
-OWNER_OF = """
-SELECT o.owner_id FROM address a JOIN owner o ON o.owner_id = a.owner_id AND o.state = 'active'
- WHERE a.token = $1 AND a.closed_at IS NULL
-"""
 # The mailbox that a person is known by where none is named; a patient's last.
 FIRST_OF = """
 SELECT owner_id, kind FROM owner WHERE owner_id = ANY($1) AND state = 'active'

@@ -7,17 +7,29 @@ import contextlib
 import imaplib
 import smtplib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from server.cli.demo.evidence import places_of
 from server.cli.demo.plain import PlainPages
+from server.cli.demo.signing_in import sign_in
 from tests.durability.processes import kill, kind_of, tree
-from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, Served, caducee
+from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, PROVIDED, Served, caducee, serving
 
+RPPS = "10000000017"  # the doctor's
 OTHER_INS = "162018885045327"  # an official sample too; has no mailbox here
 SUBJECT = "Ordonnance-tres-confidentielle"
 BODY = "Traitement-tres-confidentiel"
 WRONG = "mot-de-passe-faux-mais-secret"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Served]:
+    """With the development provider."""
+    with serving(PROVIDED) as served:
+        yield served
 
 
 def write(served: Served) -> None:
@@ -63,7 +75,7 @@ def sign_in_wrongly(served: Served) -> None:
 
 def sign_in_by_token(served: Served, value: str) -> None:
     with imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=30) as reader:
-        reader.authenticate("XOAUTH2", lambda challenge: token(PATIENT, value))
+        reader.authenticate("XOAUTH2", lambda challenge: token(DOCTOR, value))
 
 
 def token(address: str, value: str) -> bytes:
@@ -79,6 +91,8 @@ def read(served: Served) -> None:
         with contextlib.suppress(imaplib.IMAP4.error):
             client.select(f"Absent-{INS}")
     with PlainPages(served.home / "pki" / "root.pem") as pages:
+        sign_in(pages, f"https://localhost:{served.ports['web']}", f"8{RPPS}")
+    with PlainPages(served.home / "pki" / "root.pem") as pages:
         pages.open(f"https://localhost:{served.ports['web']}/")
         pages.fill("#adresse", PATIENT)
         pages.click("#connexion button")
@@ -92,7 +106,7 @@ def read(served: Served) -> None:
 
 
 def test_no_log_tells_of_a_person(running: Served) -> None:
-    token_ = caducee("identity", "dev-token", PATIENT, home=running.home).strip()
+    token_ = caducee("identity", "token", DOCTOR, home=running.home).strip()
     write(running)
     sign_in_wrongly(running)
     sign_in_by_token(running, token_)
@@ -109,6 +123,7 @@ def test_no_log_tells_of_a_person(running: Served) -> None:
     needles = {
         "the control": SUBJECT.encode(),
         "an INS": INS.encode(),
+        "a national identifier": RPPS.encode(),
         "an unknown INS": OTHER_INS.encode(),
         "the body": BODY.encode(),
         "a wrong password": WRONG.encode(),

@@ -1,30 +1,25 @@
-"""Sign-in by delegation, token and certificate, before a real database: who gets in, as whom, until when."""
+"""Sign-in by delegation and certificate, before a real database: who gets in, as whom, until when."""
 
 from __future__ import annotations
 
-import base64
 from datetime import timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crypto.edge import EdgeKeys
 from crypto.pki import client
 from crypto.pki.crl import Crl
 from crypto.pki.issue import Issued, new_root, organisation_client, professional
 from server.audit import trail
 from server.base import clock
 from server.base.errors import Reason, Refused, TryLater
-from server.base.settings import Settings
 from server.identity import certificates, delegations, sasl
 from server.identity.accounts import Accounts
 from server.identity.delegations import Delegation
 from server.identity.model import Principal, Rights
-from server.identity.sasl import AppPassword, Bearer, External
-from server.identity.tokens import DEVELOPMENT_LIFE, DevelopmentTokens, verifier
+from server.identity.sasl import AppPassword, External
 from server.mailbox.create import close, create
 from server.mailbox.model import NewMailbox, OwnerKind
 from server.transport.policy import Policy
@@ -66,9 +61,7 @@ async def grant(
 
 
 def accounts(world: World, needs: Rights = Rights.READ) -> Accounts:
-    """As an edge that knows the development provider has it."""
-    tokens = DevelopmentTokens(world.edge_pool, world.edge)
-    return Accounts(world.edge_pool, world.edge, tokens=tokens, needs=needs)
+    return Accounts(world.edge_pool, world.edge, needs=needs)
 
 
 async def refusal(asked: Accounts, given: sasl.Given, *shown: bytes) -> Reason:
@@ -196,52 +189,6 @@ async def test_the_trail_tells_of_delegations_and_certificates(shared: World) ->
         ["READ", "SEND"],
     )
     assert (revoked.kind, revoked.detail) == ("delegation-revoked", {"actor": "operator", "delegate": DOCTOR})
-
-
-# Tokens
-
-
-async def test_a_token_signs_in_for_ten_minutes(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = DevelopmentTokens(shared.edge_pool, shared.edge).make(DOCTOR)
-    doctor = await accounts(shared).sign_in(Bearer(DOCTOR.upper(), token), HERE)
-    assert (doctor.owner_id, doctor.address, doctor.how) == (shared.owners[DOCTOR], DOCTOR, "development-token")
-    assert doctor.until is not None
-    assert await refusal(accounts(shared), Bearer("", token)) is Reason.BAD_CREDENTIALS
-    assert await refusal(accounts(shared), Bearer(PHARMACY, token)) is Reason.BAD_CREDENTIALS
-    await grant(shared, Rights.SEND | Rights.READ)
-    team = await accounts(shared, Rights.SEND).sign_in(Bearer(PHARMACY, token), HERE)
-    assert (team.address, team.actor) == (PHARMACY, DOCTOR)
-    later = clock.now() + DEVELOPMENT_LIFE + timedelta(seconds=1)
-    monkeypatch.setattr(clock, "now", lambda: later)
-    assert await refusal(accounts(shared), Bearer(DOCTOR, token)) is Reason.BAD_CREDENTIALS
-
-
-async def test_a_token_that_is_not_ours_signs_in_nobody(shared: World) -> None:
-    strange = DevelopmentTokens(shared.edge_pool, EdgeKeys.new()).make(DOCTOR)
-    good = DevelopmentTokens(shared.edge_pool, shared.edge).make(DOCTOR)
-    head, _, sealed = good.partition(".")
-    raw = bytearray(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
-    raw[-1] ^= 1
-    changed = f"{head}.{base64.urlsafe_b64encode(raw).decode()}"
-    for token in ("", "x", strange, changed, sealed, good[:-4], good + "AAAA", f"{head}."):
-        assert await refusal(accounts(shared), Bearer(DOCTOR, token)) in (Reason.BAD_CREDENTIALS, Reason.THROTTLED)
-    assert DOCTOR not in good
-    # Without a provider a good token is worth nothing, and the mechanisms are not offered.
-    bare = Accounts(shared.edge_pool, shared.edge)
-    assert await refusal(bare, Bearer(DOCTOR, good)) in (Reason.BAD_CREDENTIALS, Reason.THROTTLED)
-    assert bare.mechanisms() == ("PLAIN",)
-    assert accounts(shared).mechanisms([b"a certificate"]) == ("PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER")
-
-
-def test_the_development_provider_is_for_development(tmp_path: Path) -> None:
-    def offered(**settings: object) -> bool:
-        made = Settings(home=tmp_path, domain="msg.exemple.fr", **settings)  # type: ignore[arg-type]
-        return verifier(made, None, EdgeKeys.new()) is not None  # type: ignore[arg-type]
-
-    assert not offered()
-    assert offered(identity={"development_sign_in": True})
-    with pytest.raises(ValueError, match="development_sign_in must be false"):
-        offered(identity={"development_sign_in": True}, production=True)
 
 
 # Certificates

@@ -20,7 +20,7 @@ from directory.load import load
 from server.base.harvest import Harvest
 from server.base.settings import Directory
 from server.identity.accounts import Accounts
-from server.identity.tokens import DevelopmentTokens
+from tests import relying
 from tests.directory_sample import write
 from tests.repo.sources import ROOT
 from tests.store_world import DOCTOR, PATIENT, World
@@ -53,8 +53,15 @@ async def served(world: World, tmp_path: Path) -> AsyncIterator[Served]:
     accounts = Accounts(pool, world.edge)
     passwords = {one: await accounts.new_app_password(world.owners[one], "test") for one in (DOCTOR, PATIENT)}
     await pool.close()
-    async with site(world, tmp_path) as made:
+    async with site(world, tmp_path, identity=relying.identity(tmp_path, relying.free_port())) as made:
         yield Served(made, passwords)
+
+
+@pytest.fixture
+async def token(served: Served) -> AsyncIterator[str]:
+    """The doctor's, of an identity provider that runs."""
+    async with relying.provided(served.site.world, served.site.settings, served.site.base) as psc:
+        yield str(psc.tokens(person=relying.DOCTOR)["access_token"])
 
 
 async def test_the_examples_of_the_guide(served: Served) -> None:
@@ -85,8 +92,7 @@ async def test_the_examples_of_the_guide(served: Served) -> None:
             assert body["resourceType"] in {"CapabilityStatement", "Practitioner"}, f"{example}: {body}"
 
 
-async def test_who_may_ask(served: Served) -> None:
-    token = DevelopmentTokens(served.site.world.edge_pool, served.site.world.edge).make(DOCTOR)
+async def test_who_may_ask(served: Served, token: str) -> None:
     async with served.client() as stranger:
         statement = await stranger.get("/metadata")
         CapabilityStatement.model_validate(statement.json())

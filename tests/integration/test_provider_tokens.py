@@ -94,6 +94,16 @@ async def test_a_token_opens_the_holders_mailboxes_and_those_shared(
     assert (team.address, team.actor) == (PHARMACY, DOCTOR)
 
 
+def test_the_mechanisms_are_offered_where_software_has_tokens(world: World, settings: Settings) -> None:
+    shown = [b"a certificate"]
+    assert accounts(world, settings).mechanisms(shown) == ("PLAIN", "EXTERNAL", "XOAUTH2", "OAUTHBEARER")
+    none = relying.identity(settings.home, 443, software=[])
+    for identity in (none, none.model_copy(update={"providers": {}})):
+        without = settings.model_copy(update={"identity": identity})
+        assert verifier(without, world.edge_pool, world.edge) is None
+    assert Accounts(world.edge_pool, world.edge).mechanisms() == ("PLAIN",)
+
+
 async def test_tokens_that_open_nothing(world: World, settings: Settings, psc: ProviderServer) -> None:
     asked = accounts(world, settings)
 

@@ -9,6 +9,7 @@ import smtplib
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,23 +20,21 @@ from crypto.pki.issue import Issued, new_root, organisation_client, professional
 from crypto.smime.anchors import TrustAnchors
 from server.audit import trail
 from server.base import clock
-from server.base.sections import Identity
 from server.identity import certificates, delegations
 from server.identity.delegations import Delegation
 from server.identity.model import Rights
-from server.identity.tokens import DevelopmentTokens
 from server.mailbox.create import create
 from server.mailbox.model import NewMailbox, OwnerKind
 from server.trust.keeping import keep_crl
-from tests import imap_edge
+from tests import imap_edge, relying
 from tests.programs import need
+from tests.provider_server import ProviderServer
 from tests.revocation_lists import crl
 from tests.smtp_edge import DOMAIN, Post, make_pki, post
 from tests.store_world import DOCTOR, PHARMACY, World, message
 
 in_thread = asyncio.to_thread
 LAB = f"labo@{DOMAIN}"
-TRYING = {"identity": Identity(development_sign_in=True)}
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +62,34 @@ async def shared(world: World, pki: Path) -> World:
 
 
 @pytest.fixture
-async def submission(shared: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[Post]:
-    async with post(shared, pki, anchors, changes=TRYING) as running:
+def changes(tmp_path: Path, pki: Path) -> dict[str, Any]:
+    """The settings of an edge that takes tokens of an identity provider."""
+    (tmp_path / "pki").symlink_to(pki)
+    return {"home": tmp_path, "identity": relying.identity(tmp_path, relying.free_port())}
+
+
+@pytest.fixture
+async def psc(world: World, changes: dict[str, Any]) -> AsyncIterator[ProviderServer]:
+    async with relying.provided(world, world.database.settings.model_copy(update=changes)) as server:
+        yield server
+
+
+@pytest.fixture
+async def submission(shared: World, pki: Path, anchors: TrustAnchors, changes: dict[str, Any]) -> AsyncIterator[Post]:
+    async with post(shared, pki, anchors, changes=changes) as running:
         yield running
 
 
 @pytest.fixture
-async def imap(shared: World, pki: Path, anchors: TrustAnchors) -> AsyncIterator[imap_edge.Access]:
-    async with imap_edge.access(shared, pki, anchors, changes=TRYING) as running:
+async def imap(
+    shared: World, pki: Path, anchors: TrustAnchors, changes: dict[str, Any]
+) -> AsyncIterator[imap_edge.Access]:
+    async with imap_edge.access(shared, pki, anchors, changes=changes) as running:
         yield running
 
 
-def token(world: World) -> str:
-    return DevelopmentTokens(world.edge_pool, world.edge).make(DOCTOR)
+def token(psc: ProviderServer) -> str:
+    return str(psc.tokens(person=relying.DOCTOR)["access_token"])
 
 
 def encoded(text: str) -> str:
@@ -168,9 +182,9 @@ async def test_a_person_without_a_certificate_is_not_disturbed(world: World, sub
     await client_.quit()
 
 
-async def test_smtplib_signs_in_by_token(shared: World, submission: Post) -> None:
+async def test_smtplib_signs_in_by_token(shared: World, submission: Post, psc: ProviderServer) -> None:
     with capture_logs() as logs:
-        secret = token(shared)
+        secret = token(psc)
         person = await submission.client()
         await person.auth("XOAUTH2", lambda challenge=None: xoauth2(DOCTOR, secret))
         assert await person.sendmail(DOCTOR, [PHARMACY], message()) == {}
@@ -193,9 +207,9 @@ async def test_smtplib_signs_in_by_token(shared: World, submission: Post) -> Non
     assert not [word for word in (secret, "c3RvbGVu", encoded(xoauth2(DOCTOR, secret))) if word in told]
 
 
-async def test_the_trail_names_the_delegate(shared: World, submission: Post) -> None:
+async def test_the_trail_names_the_delegate(shared: World, submission: Post, psc: ProviderServer) -> None:
     team = await submission.client()
-    await team.auth("XOAUTH2", lambda challenge=None: xoauth2(PHARMACY, token(shared)))
+    await team.auth("XOAUTH2", lambda challenge=None: xoauth2(PHARMACY, token(psc)))
     data = message().replace(DOCTOR.encode(), PHARMACY.encode())
     await team.sendmail(PHARMACY, [DOCTOR], data)
     await team.quit()
@@ -203,12 +217,12 @@ async def test_the_trail_names_the_delegate(shared: World, submission: Post) -> 
     assert (newest.kind, newest.detail["actor"], newest.detail["from"]) == ("message-accepted", DOCTOR, PHARMACY)
 
 
-async def test_curl_signs_in_by_token(shared: World, submission: Post, imap: imap_edge.Access, pki: Path) -> None:
+async def test_curl_signs_in_by_token(submission: Post, imap: imap_edge.Access, pki: Path, psc: ProviderServer) -> None:
     need("curl")
     usual = ["curl", "--silent", "--show-error", "--ssl-reqd", "--cacert", pki / "root.pem"]
     to = ["--connect-to", f"::127.0.0.1:{submission.sockets.ports['submission']}"]
     for mechanism in ("XOAUTH2", "OAUTHBEARER"):
-        who = ["--user", f"{DOCTOR}:", "--oauth2-bearer", token(shared), "--login-options", f"AUTH={mechanism}"]
+        who = ["--user", f"{DOCTOR}:", "--oauth2-bearer", token(psc), "--login-options", f"AUTH={mechanism}"]
         mail = ["--mail-from", DOCTOR, "--mail-rcpt", PHARMACY, "--upload-file", "-"]
         sent = await run(*usual, *to, *who, *mail, f"smtp://{DOMAIN}", stdin=message().decode())
         assert sent.returncode == 0, sent.stderr
@@ -221,10 +235,10 @@ async def test_curl_signs_in_by_token(shared: World, submission: Post, imap: ima
             assert refused.returncode == 67, refused  # CURLE_LOGIN_DENIED
 
 
-async def test_imaplib_signs_in_by_token_and_certificate(shared: World, imap: imap_edge.Access) -> None:
+async def test_imaplib_signs_in_by_token_and_certificate(imap: imap_edge.Access, psc: ProviderServer) -> None:
     def person() -> None:
         reader = imap_edge.Client(imap.port, imap.tls())
-        reader.authenticate("XOAUTH2", lambda challenge: xoauth2(DOCTOR, token(shared)).encode())
+        reader.authenticate("XOAUTH2", lambda challenge: xoauth2(DOCTOR, token(psc)).encode())
         assert reader.select("INBOX")[0] == "OK"
         reader.logout()
 
