@@ -23,11 +23,12 @@ from server.app import LISTENERS, bind
 from server.base import clock, health, landlock, log
 from server.base.limits import ALARM_WINDOW_HOURS, MIB
 from server.base.sections import Edge
-from server.base.settings import Settings
+from server.base.settings import Settings, SettingsError
 from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError
 from server.identity.hygiene import Hygiene, own_certificates
+from server.identity.providers import registered
 from server.mailbox.public import entry
 from server.transport.alarms import Alarm, since
 from server.transport.unknown import BY_OPERATOR, BY_SENDER
@@ -104,6 +105,11 @@ def _profile(settings: Settings) -> Iterator[Finding]:
             "the development provider of identity is on: anybody who reaches its port may be anybody.",
             "Set production = true (and provider.workers = 0) before real data.",
         )
+    try:
+        for one in registered(settings):
+            yield Finding(Level.GOOD, "sign-in", f"{one.provider.label} ({one.name}) is set up.")
+    except SettingsError as error:
+        yield Finding(Level.BAD, "sign-in", f"{error}.", "See “Who people are” in docs/operator.md.")
     if not settings.trust.members and not settings.trust.white_list:
         yield Finding(
             Level.WARNING,

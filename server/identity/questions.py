@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from server.base import health
 from server.base.errors import Reason, TryLater
 from server.base.settings import Settings
@@ -27,6 +29,8 @@ LARGEST: Final = 128 * 1024
 SECONDS: Final = 12.0  # for an edge; the role gives up before
 AT_ONCE: Final = 200  # questions that are open in the role: more means that a provider is slow
 _LENGTH: Final = struct.Struct(">I")
+
+log = structlog.get_logger()
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -136,8 +140,9 @@ async def serve(listener: socket.socket, answer: Answer) -> asyncio.Server:
             found = {"fault": refused.fault.value}
         except (TryLater, TimeoutError):
             found = {"away": True}
-        except (OSError, ValueError, asyncio.IncompleteReadError):
-            found = {"fault": Fault.MALFORMED.value}
+        except Exception as error:  # of any kind: who asked is answered, and goes on
+            log.error("question_failed", error=error)
+            found = {"away": True}
         finally:
             open_now -= 1
         try:

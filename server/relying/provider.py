@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 from server.base import clock, https
+from server.base.errors import TryLater
 from server.base.https import NotFetched
 from server.base.limits import RECENT_SECONDS
 from server.identity.oidc import claims, flow, signed, statements
@@ -39,29 +40,34 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """Something of the provider's that is fetched anew when it is old, and goes on to count when that fails."""
+    """Something of the provider's that is fetched anew when it is old; what is here counts until that succeeds."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]]) -> None:
         self._fetch = fetch
         self._value: T | None = None
         self._fresh_until = self._not_before = 0.0
-        self._one = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def get(self, *, anew: bool = False) -> T:
-        """`anew`: what is here does not do. Raises TryLater: nothing was ever fetched."""
-        async with self._one:
-            now = clock.monotonic()
-            if (anew or now >= self._fresh_until) and now >= self._not_before:
-                self._not_before = now + RETRY
-                try:
-                    self._value = await self._fetch()
-                    self._fresh_until = now + FRESH
-                except (NotFetched, NotProven):
-                    if self._value is None:
-                        self._not_before = 0.0  # nothing works without it: the next question tries again
+        """`anew`: what is here does not do, so a fetch is waited for. Raises TryLater: nothing was ever fetched."""
+        now = clock.monotonic()
+        rests = self._fetching is None or self._fetching.done()
+        if rests and now >= self._not_before and (anew or now >= self._fresh_until):
+            self._not_before = now + RETRY
+            self._fetching = asyncio.create_task(self._take())
+        if self._fetching is not None and (anew or self._value is None):
+            await asyncio.shield(self._fetching)
+        if self._value is None:
+            raise away()
+        return self._value
+
+    async def _take(self) -> None:
+        try:
+            self._value = await self._fetch()
+            self._fresh_until = clock.monotonic() + FRESH
+        except (NotFetched, NotProven, TryLater):
             if self._value is None:
-                raise away()
-            return self._value
+                self._not_before = 0.0  # nothing works without it: the next question tries again
 
 
 class Provider:

@@ -174,6 +174,13 @@ def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:
         assert "edge.json" in subprocess_output(made)
     finally:
         key.chmod(0o600)
+    secret = made / "keys" / "identity" / "developpement"
+    kept = secret.read_text()
+    assert "(developpement) is set up" in caducee("doctor", home=made)
+    secret.unlink()
+    assert "developpement: " in subprocess_output(made)
+    secret.write_text(kept)
+    secret.chmod(0o600)
     swapped = {"CADUCEE_IMAP__PRIVATE_KEY": "pki/root.key"}
     assert "is not the key of" in subprocess_output(made, swapped)
     assert "server.pem is not for mail.ailleurs.fr" in caducee(
