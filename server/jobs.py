@@ -109,7 +109,7 @@ def tasks(context: Context) -> list[Task]:
         Task("forget_prescriptions", 3600.0, partial(forget_prescriptions, pool)),
         Task("end_sessions", 600.0, Sessions(pool, edge).sweep),
         Task("missing_professionals", 3600.0, Missing(pool, edge).some),
-        Task("forget_challenges", 600.0, partial(standing.sweep, pool)),
+        Task("forget_invitations", 600.0, partial(standing.sweep, pool)),
     ]
 
 

@@ -163,6 +163,8 @@ PASSKEY_RESPONSE_CHARACTERS = 16 * KIB  # a browser's answer has some 2,000
 PASSKEYS_PER_OWNER = 20
 DEVICES_PER_OWNER = 30  # browsers known to a mailbox; the one that was away longest is forgotten first
 DEVICE_DAYS = 400  # as long as browsers keep a cookie (RFC 6265bis §5.5)
+APP_PASSWORDS_PER_OWNER = 50
+LABEL_CHARACTERS = 60  # what a holder calls something
 ALERT_SECONDS = 3_600  # between two messages to a holder on sign-ins; the second tells what happened meanwhile
 ALERTS_TOLD = 20  # events named in one message
 

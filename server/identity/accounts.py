@@ -136,7 +136,7 @@ class Accounts:
         today = clock.now().date()
         if row["used_on"] != today:
             await self._pool.execute(queries.MARK_USED, row["owner_id"], row["credential_id"], today)
-        if row["used_on"] is None:
+        if row["used_on"] is None and row["tells"]:
             happened = Happened(Alert.PROGRAM, clock.now(), row["label"], network)
             await alerts.add(self._pool, self._edge, row["owner_id"], happened)
         return Principal(row["owner_id"], account, row["kind"], "app-password")
@@ -182,19 +182,22 @@ class Accounts:
                 return Principal(row["owner_id"], mailbox, row["kind"], how, delegate, until)
         return None
 
-    async def new_app_password(self, owner_id: int, label: str, actor: str = "operator") -> str:
-        """A new app password of a mailbox: shown once, never stored."""
-        return (await self.new_app_passwords([owner_id], label, actor))[0]
+    async def new_app_password(self, owner_id: int, label: str, holder: str = "") -> str:
+        """A new app password of a mailbox: shown once, never stored. `holder`: who makes it for themselves; its first
+        use is told to them.
+        """
+        return (await self.new_app_passwords([owner_id], label, holder))[0]
 
-    async def new_app_passwords(self, owner_ids: Sequence[int], label: str, actor: str = "operator") -> list[str]:
+    async def new_app_passwords(self, owner_ids: Sequence[int], label: str, holder: str = "") -> list[str]:
         """One new app password for each mailbox, in order, in one transaction (thousands at once)."""
         passwords = [generate_app_password() for _ in owner_ids]
         hashes = [app_password_hash(self._edge.credential, password) for password in passwords]
         proofs = [self._proof(owner_id, given) for owner_id, given in zip(owner_ids, hashes, strict=True)]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(queries.ADD_CREDENTIALS, list(owner_ids), hashes, proofs, label, clock.now())
+            values = (list(owner_ids), hashes, proofs, label, clock.now(), bool(holder))
+            await connection.execute(queries.ADD_CREDENTIALS, *values)
             audit = Audit(self._edge)
-            await audit.app_passwords_made(cast(asyncpg.Connection, connection), actor, owner_ids, label)
+            await audit.app_passwords_made(cast(asyncpg.Connection, connection), holder or "operator", owner_ids, label)
         return passwords
 
     async def app_passwords(self, owner_id: int) -> list[Made]:

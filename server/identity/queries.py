@@ -5,7 +5,7 @@ from __future__ import annotations
 # Begins with the hash: an unknown address and a wrong password both miss in its index, at the same cost. For all that
 # sign in at the same time, under the number of the question.
 BY_HASH = """
-SELECT asked.question::int, c.owner_id, c.credential_id, c.proof, c.label, c.used_on, o.kind
+SELECT asked.question::int, c.owner_id, c.credential_id, c.proof, c.label, c.tells, c.used_on, o.kind
   FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS asked(hash, token, question)
   JOIN credential c ON c.hash = asked.hash AND c.revoked_at IS NULL
   JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active'
@@ -18,8 +18,9 @@ UPDATE credential SET used_on = $3 WHERE owner_id = $1 AND credential_id = $2 AN
 """
 
 ADD_CREDENTIALS = """
-INSERT INTO credential (owner_id, hash, proof, label, created_at)
-SELECT owner_id, hash, proof, $4, $5 FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS new (owner_id, hash, proof)
+INSERT INTO credential (owner_id, hash, proof, label, created_at, tells)
+SELECT owner_id, hash, proof, $4, $5, $6
+  FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) AS new (owner_id, hash, proof)
 """
 
 CREDENTIALS = """

@@ -19,6 +19,7 @@ from server.base.settings import Settings
 from server.db.pool import trouble
 from server.http.guard import Guard
 from server.identity.accounts import Accounts
+from server.identity.local.passwords import LocalPasswords
 from server.identity.questions import asker
 from server.identity.sessions.sessions import Sessions
 from server.identity.tokens import verifier
@@ -32,10 +33,14 @@ from server.trust.follow import Follower
 from server.web import fhir
 from server.web.language import WORDS
 from server.web.pages import (
+    account,
+    account_proofs,
+    activation,
     attachment,
     directory,
     home,
     listing,
+    local_sign_in,
     mailboxes,
     message,
     prescription,
@@ -49,7 +54,7 @@ from server.web.pages import (
 from server.web.problems import Problem, document, is_ours, problem_of, problem_of_status, reason_of, wants_a_page
 from server.web.renderer import Renderer, language_of
 from server.web.services import Services, services
-from server.web.visitor import NotSignedIn, NotTheirs, forget_session
+from server.web.visitor import NotRecent, NotSignedIn, NotTheirs, forget_session
 
 STATIC = Path(__file__).with_name("static")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -79,6 +84,7 @@ async def open_services(context: Context) -> Services:
             trust=trust.space,
         ),
         sessions=Sessions(context.pool, context.edge),
+        passwords=LocalPasswords(context.pool, context.edge),
         record=Record(context.pool),
         signatures=Signatures(context.pool, anchors, stampers),
         prescriptions=Prescriptions(context.pool, context.edge, audit),
@@ -95,16 +101,15 @@ def application(opened: Services) -> ASGIApp:
     # No generated documentation: it would bring scripts from elsewhere, and this is no public API.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
-    for page in (
-        *(public, home, provider, mailboxes, listing, message, attachment, reply, write, directory),
-        *(record, prescription, sessions, fhir),
-    ):
+    pages = (public, home, local_sign_in, activation, provider, account, account_proofs, sessions, mailboxes)
+    for page in (*pages, listing, message, attachment, reply, write, directory, record, prescription, fhir):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(RequestValidationError, _refused_by_framework)
     app.add_exception_handler(NotSignedIn, _not_signed_in)
     app.add_exception_handler(NotTheirs, _not_theirs)
+    app.add_exception_handler(NotRecent, _not_recent)
     app.add_middleware(Guard, hosts=host_names(opened.settings), failed=_failed)
     return app
 
@@ -157,6 +162,10 @@ async def _not_theirs(request: Request, error: Exception) -> Response:
     if not wants_a_page(request):
         return answer(request, problem_of_status(404), "not-theirs", trace_id())
     return RedirectResponse("/boites?fin=1", 303)
+
+
+async def _not_recent(request: Request, error: Exception) -> Response:
+    return RedirectResponse("/connexion/encore?suite=/compte", 303)
 
 
 def answer(request: Request, problem: Problem, reason: str, trace: str) -> Response:

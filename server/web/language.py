@@ -6,12 +6,12 @@ compiled. A sentence that has no English yet is shown in French, and a test fail
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from babel import Locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
@@ -72,6 +72,10 @@ class Words:
         """A date and hour in the time zone of this machine: "23 novembre 2026 à 14:05"."""
         local = value.astimezone().replace(tzinfo=None)
         return format_datetime(local, self._pattern, locale=self._locale)
+
+    def day(self, value: date) -> str:
+        """A day: "23 novembre 2026"."""
+        return format_date(value, "d MMMM y", locale=self._locale)
 
     @property
     def _pattern(self) -> str:

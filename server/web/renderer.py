@@ -37,7 +37,8 @@ class Renderer:
         headers: dict[str, str] | None = None,
         **values: Any,
     ) -> HTMLResponse:
-        """One page. Every template may use `visitor` (None when nobody is signed in) and `say`, `moment`, `size`."""
+        """One page. Every template may use `visitor` (None when nobody is signed in) and `say`, `moment`,
+        `say_day`, `size`."""
         language = language_of(request)
         words = WORDS[language]
         text = self._environment.get_template(template).render(
@@ -45,6 +46,7 @@ class Renderer:
             language=language,
             say=words.say,
             moment=words.moment,
+            say_day=words.day,
             size=words.size,
             status=status,
             **values,

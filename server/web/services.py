@@ -13,6 +13,7 @@ from server.audit.trail import Audit
 from server.base.harvest import Harvest
 from server.base.settings import Settings
 from server.identity.accounts import Accounts
+from server.identity.local.passwords import LocalPasswords
 from server.identity.questions import Asker
 from server.identity.sessions.sessions import Sessions
 from server.mailbox.store import Store
@@ -38,6 +39,7 @@ class Services:
     store: Store
     accounts: Accounts
     sessions: Sessions
+    passwords: LocalPasswords
     record: Record
     signatures: Signatures
     prescriptions: Prescriptions

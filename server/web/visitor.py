@@ -5,9 +5,12 @@ Who acts for another is asked for at each request: a delegation that has ended o
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
+from fastapi import Depends
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import Response
@@ -111,6 +114,38 @@ async def _delegate(room: Services, session: Session, rights: Rights) -> Delegat
         return None
     own = await (await room.store.open(session.delegate_id)).identity()
     return Delegate(session.delegate_id, own.address, rights)
+
+
+class NotRecent(Exception):
+    """The visitor asks for a sensitive act, and proved who they are too long ago."""
+
+
+async def recently_proven(visitor: Visitor = Depends(signed_in)) -> Visitor:
+    """Dependency of each sensitive act. Raises NotSignedIn, NotRecent."""
+    if not recently(visitor):
+        raise NotRecent
+    return visitor
+
+
+def browser_of(request: Request) -> str:
+    """The random cookie that stands in for a session before there is one, "" for none."""
+    return request.cookies.get(FORM_COOKIE, "")
+
+
+def form_page(request: Request, template: str, *, status: int = 200, browser: str = "", **values: Any) -> Response:
+    """A page with a form for who is not signed in. The browser keeps its cookie, or gets `browser`, or a new one."""
+    room = services(request)
+    # Before there is a session, a random cookie of this browser stands in for it: no other site knows its form token.
+    cookie = browser or browser_of(request) or new_browser()
+    values["form_token"] = room.sessions.form_token(cookie)
+    response = room.renderer.page(request, template, status=status, room="", **values)
+    response.set_cookie(FORM_COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+def new_browser() -> str:
+    """A name for a browser that has none yet."""
+    return secrets.token_urlsafe(32)
 
 
 async def form_of(request: Request, token: str) -> ImmutableMultiDict[str, str]:

@@ -166,7 +166,7 @@ async def test_patient_reads_opens_and_answers_by_keyboard(web: Site, page: Page
     await page.goto(f"{web.base}/dossier")
     assert await page.locator("a.document").count() == 1
     await look(page, "dossier")
-    await page.goto(f"{web.base}/sessions")
+    await page.goto(f"{web.base}/compte")
     await look(page, "sessions")
     await page.goto(f"{web.base}/messages/1/999")
     await look(page, "erreur")

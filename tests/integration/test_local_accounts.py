@@ -102,7 +102,7 @@ class People:
 
     async def show(self, answer: str) -> int | Reason:
         try:
-            return (await passkeys.sign_in(self.pool, self.edge, self.place(), answer))[0]
+            return await passkeys.sign_in(self.pool, self.edge, self.place(), answer)
         except CaduceeError as error:
             return error.reason
 

@@ -162,7 +162,7 @@ async def test_professional_reads_and_has_no_record(web: Site, tmp_path: Path) -
 async def test_nobody_reads_anothers(web: Site, patient: httpx.AsyncClient) -> None:
     document = re.search(r'href="(/dossier/[0-9a-f]{32})"', (await patient.get("/dossier")).text)[1]  # type: ignore[index]
     async with web.browser() as stranger:
-        for path in ("/messages", MESSAGE, f"{MESSAGE}/original", document, "/sessions"):
+        for path in ("/messages", MESSAGE, f"{MESSAGE}/original", document, "/compte"):
             assert (await stranger.get(path)).status_code == 303
             assert (await stranger.get(path, headers={"Accept": "*/*"})).status_code == 401
         await sign_in(stranger, DOCTOR)
@@ -249,8 +249,8 @@ async def test_session_rotates_ends_and_locks(web: Site, patient: httpx.AsyncCli
     assert all(first not in row["row"] for row in stored)
     async with web.browser() as other:
         await sign_in(other, PATIENT)
-        page = (await other.get("/sessions")).text
-        assert page.count("<li>\n    <h2>") == 2
+        page = (await other.get("/compte")).text
+        assert page.count("Ouverte le") == 2
         await other.post("/sessions/fin", data={"jeton": token_in(page)})
         assert (await patient.get("/messages")).headers["location"] == "/?fin=1"
         second = other.cookies["__Host-session"]

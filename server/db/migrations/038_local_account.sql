@@ -44,13 +44,6 @@ CREATE TABLE passkey (
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX passkey_token ON passkey (token);
 
--- Challenges that were answered, until they are too old to be answered again.
-CREATE TABLE answered_challenge (
-    hash       bytea PRIMARY KEY,
-    expires_at timestamptz NOT NULL
-);
-CREATE INDEX answered_challenge_expires ON answered_challenge (expires_at);
-
 -- Browsers that signed in to a mailbox: the keyed hash of their cookie with the owner. What kind, and from where it came
 -- last, is sealed under an edge secret.
 CREATE TABLE known_device (
@@ -74,11 +67,11 @@ CREATE TABLE holder_alert (
     PRIMARY KEY (owner_id, alert_id)
 );
 
+-- Whether the first use of an app password is told: of those that were made in the pages, where somebody else may have sat.
+ALTER TABLE credential ADD COLUMN tells boolean NOT NULL DEFAULT false;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON invitation, local_password, passkey, recovery_code, known_device TO caducee_web;
-GRANT SELECT, INSERT, DELETE ON answered_challenge TO caducee_web;
-GRANT DELETE ON answered_challenge, invitation TO caducee_jobs;
-GRANT SELECT (expires_at) ON answered_challenge, invitation TO caducee_jobs;
--- The first use of an app password is told too.
+GRANT SELECT (expires_at), DELETE ON invitation TO caducee_jobs;
 GRANT INSERT ON holder_alert TO caducee_edge, caducee_reader;
 GRANT SELECT, UPDATE (told_at), DELETE ON holder_alert TO caducee_jobs;
 -- Holders manage from the pages what the command line manages.

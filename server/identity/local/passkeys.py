@@ -24,6 +24,7 @@ from server.identity.local.ceremonies import NoCredential, Place
 from server.identity.local.enrolment import Ticket
 from server.identity.local.model import Alert, Holder, Passkey
 from server.identity.local.seal import keyed, opened, seal
+from server.identity.sessions import queries as session_queries
 
 _LABEL = "passkey"
 _REFUSED = "Passkey not accepted."
@@ -68,8 +69,8 @@ async def add(pool: asyncpg.Pool, edge: EdgeKeys, place: Place, ticket: Ticket, 
         await alerts.add(connection, edge, holder.owner_id, Happened(Alert.PROOF, now, label, ""))
 
 
-async def sign_in(pool: asyncpg.Pool, edge: EdgeKeys, place: Place, response: str) -> tuple[int, str]:
-    """Owner and kind of mailbox of whoever shows a passkey. Raises Refused(BAD_CREDENTIALS)."""
+async def sign_in(pool: asyncpg.Pool, edge: EdgeKeys, place: Place, response: str) -> int:
+    """The mailbox of whoever shows a passkey. Raises Refused(BAD_CREDENTIALS)."""
     now = clock.now()
     refused = Refused(Reason.BAD_CREDENTIALS, _REFUSED)
     try:
@@ -90,7 +91,7 @@ async def sign_in(pool: asyncpg.Pool, edge: EdgeKeys, place: Place, response: st
             await _doubt(connection, edge, row, document["label"], now)
     if not used:
         raise refused
-    return row["owner_id"], row["kind"]
+    return int(row["owner_id"])
 
 
 async def of_mailbox(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int) -> list[Passkey]:
@@ -123,7 +124,7 @@ async def _answered(connection: asyncpg.Connection, edge: EdgeKeys, challenge: b
     """Take a challenge as answered. Raises Refused(BAD_CREDENTIALS): it was already."""
     hashed = keyed(edge, "answered", challenge.hex())
     end = now + timedelta(seconds=CHALLENGE_SECONDS)
-    if not await connection.fetchval(queries.ANSWER_CHALLENGE, hashed, end):
+    if not await connection.fetchval(session_queries.SPEND, hashed, end):
         raise Refused(Reason.BAD_CREDENTIALS, _REFUSED)
 
 

@@ -58,7 +58,7 @@ SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM passkey WHERE owner_id = $
 ON CONFLICT (token) DO NOTHING RETURNING passkey_id
 """
 PASSKEY = """
-SELECT p.owner_id, p.passkey_id, p.token, p.sealed, p.counter, p.doubted_at, o.kind
+SELECT p.owner_id, p.passkey_id, p.token, p.sealed, p.counter, p.doubted_at
   FROM passkey p JOIN owner o ON o.owner_id = p.owner_id AND o.state = 'active'
  WHERE p.token = $1
 """
@@ -74,9 +74,6 @@ RETURNING true
 """
 DOUBT_PASSKEY = "UPDATE passkey SET doubted_at = $3 WHERE owner_id = $1 AND passkey_id = $2 RETURNING true"
 REMOVE_PASSKEY = "DELETE FROM passkey WHERE owner_id = $1 AND passkey_id = $2 RETURNING token, sealed"
-ANSWER_CHALLENGE = """
-INSERT INTO answered_challenge (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING RETURNING true
-"""
 
 # What proves a holder, in two ways; the last one is not taken away.
 PROOFS = """
@@ -112,5 +109,4 @@ RESET = (
 )
 
 ADD_ALERT = "INSERT INTO holder_alert (owner_id, sealed, at) VALUES ($1, $2, $3)"
-FORGET_CHALLENGES = "DELETE FROM answered_challenge WHERE expires_at <= $1"
 FORGET_INVITATIONS = "DELETE FROM invitation WHERE expires_at <= $1"

@@ -27,9 +27,7 @@ async def forget(connection: asyncpg.Connection, owner_id: int) -> None:
 
 async def sweep(pool: asyncpg.Pool) -> None:
     """Delete what has ended; nothing depends on when this runs. For the jobs role."""
-    now = clock.now()
-    await pool.execute(queries.FORGET_CHALLENGES, now)
-    await pool.execute(queries.FORGET_INVITATIONS, now)
+    await pool.execute(queries.FORGET_INVITATIONS, clock.now())
 
 
 async def reset(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, actor: str) -> None:

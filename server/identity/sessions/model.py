@@ -11,6 +11,8 @@ class SignIn(StrEnum):
     """Which proof opened a session."""
 
     DEVELOPMENT = "development"
+    PASSKEY = "passkey"
+    PASSWORD = "password"  # noqa: S105 -- with a one-time code
     PROVIDER = "provider"  # an identity provider of the settings; the session names it
 
 

@@ -40,7 +40,8 @@ END_OTHERS = "DELETE FROM session WHERE person_id = $1 AND token_hash <> $2"
 # A provider ends its session ($1), or all of somebody ($2).
 END_OF_PROVIDER = "DELETE FROM session WHERE sid = $1 OR subject = $2 RETURNING person_id"
 
-END_ALL = "DELETE FROM session WHERE owner_id = $1"
+# Of a person, and those of others in their mailbox.
+END_ALL = "DELETE FROM session WHERE person_id = $1 OR owner_id = $1"
 
 LIST = """
 SELECT person_id, owner_id, delegate_id, holder, session_id, how, provider, acr, agent, opened_at, seen_at,

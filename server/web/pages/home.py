@@ -5,8 +5,6 @@ The development sign-in is refused by the settings in production, and this file 
 
 from __future__ import annotations
 
-import secrets
-
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -21,12 +19,7 @@ from server.mailbox.routes import routes
 from server.web.language import WORDS
 from server.web.renderer import language_of
 from server.web.services import Services, services
-from server.web.visitor import (
-    FORM_COOKIE,
-    NotSignedIn,
-    form_of,
-    signed_in,
-)
+from server.web.visitor import NotSignedIn, browser_of, form_of, form_page, signed_in
 from server.web.welcome import refused, welcome
 
 router = APIRouter()
@@ -56,7 +49,7 @@ async def sign_in(request: Request) -> Response:
     room = services(request)
     if not _development(room):
         raise HTTPException(404)
-    fields = await form_of(request, request.cookies.get(FORM_COOKIE, ""))
+    fields = await form_of(request, browser_of(request))
     given = fields.get("adresse", "").strip()
     try:
         address = normalise(given)
@@ -76,24 +69,17 @@ async def sign_in_page(
 ) -> Response:
     """The front page of who is not signed in."""
     room = services(request)
-    # Before there is a session, a random cookie of this browser stands in for it: no other site knows its form token.
-    cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
-    development = _development(room)
-    response = room.renderer.page(
+    return form_page(
         request,
         "accueil.html",
         status=status,
-        room="",
         notice=notice,
         error=error,
         address=address,
-        development=development,
+        development=_development(room),
         providers=room.settings.identity.providers,
-        form_token=room.sessions.form_token(cookie),
-        mailboxes=await _offered(room) if development else [],
+        mailboxes=await _offered(room) if _development(room) else [],
     )
-    response.set_cookie(FORM_COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
-    return response
 
 
 def _development(room: Services) -> bool:

@@ -6,7 +6,6 @@ known who asks, or that they hold the paper; each opening is in the trail.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from server.web.document_wording import say_document
 from server.web.pages.attachment import file_answer
 from server.web.renderer import words_of
 from server.web.services import services
-from server.web.visitor import FORM_COOKIE, NotSignedIn, Visitor, form_of, signed_in
+from server.web.visitor import NotSignedIn, Visitor, browser_of, form_of, form_page, signed_in
 
 router = APIRouter(prefix="/ordonnances")
 
@@ -101,20 +100,7 @@ async def _document(request: Request, reference: str, asking: Asking) -> Respons
 
 
 def _code_form(request: Request, reference: str, *, wrong: bool = False) -> Response:
-    room = services(request)
-    # As on the front page: before there is a session, a random cookie of this browser stands in for it.
-    cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
-    response = room.renderer.page(
-        request,
-        "ordonnance_code.html",
-        status=403 if wrong else 200,
-        room="",
-        reference=reference,
-        wrong=wrong,
-        form_token=room.sessions.form_token(cookie),
-    )
-    response.set_cookie(FORM_COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
-    return response
+    return form_page(request, "ordonnance_code.html", status=403 if wrong else 200, reference=reference, wrong=wrong)
 
 
 async def _visitor(request: Request) -> Visitor | None:
@@ -125,7 +111,7 @@ async def _visitor(request: Request) -> Visitor | None:
 
 
 async def _with_code(request: Request) -> tuple[Asking, Mapping[str, str]]:
-    fields = await form_of(request, request.cookies.get(FORM_COOKIE, ""))
+    fields = await form_of(request, browser_of(request))
     network = request.client.host if request.client else ""
     return Asking(None, network, fields.get("code", "").replace(" ", "")), fields
 

@@ -7,7 +7,7 @@ own address to come back to, so that the answer of one is never taken for anothe
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
@@ -61,11 +61,7 @@ async def again(request: Request, suite: str = "", visitor: Visitor = Depends(si
     """Have who is signed in prove it anew, then go on to `suite`."""
     name = visitor.session.provider
     if name not in services(request).settings.identity.providers:
-        # Nothing to ask: they sign in as they did.
-        await services(request).sessions.end(visitor.token)
-        response: Response = RedirectResponse("/?fin=1", 303)
-        forget_session(response)
-        return response
+        return RedirectResponse(f"/connexion/preuve?{urlencode({'suite': suite})}", 303)  # who signed in here
     return await _begin(request, name, suite, again=True)
 
 

@@ -18,13 +18,17 @@ from server.web.problems import _OF_STATUS, PROBLEMS
 from server.web.renderer import TEMPLATES
 
 PAGES = TEMPLATES.parent / "pages"
-SAID = re.compile(r'say\(\s*"([^"]+)"')
+SAID = re.compile(r'say\(\s*((?:"[^"]+"\s*)+)')  # a long sentence is several literals
 
 
 def said() -> set[str]:
     """Every sentence of templates, pages and tables."""
-    files = [*TEMPLATES.glob("*.html"), *PAGES.glob("*.py")]
-    found = {sentence for file in files for sentence in SAID.findall(Path(file).read_text(encoding="utf-8"))}
+    files = [*TEMPLATES.glob("*.html"), *PAGES.parent.glob("*.py"), *PAGES.glob("*.py")]
+    found = {
+        "".join(re.findall(r'"([^"]+)"', literals))
+        for file in files
+        for literals in SAID.findall(Path(file).read_text(encoding="utf-8"))
+    }
     verdicts = (wording.TITLES, wording.SENTENCES, wording.COVERAGE, wording.DOUBTS, wording.DIFFERENCES)
     documents = (document_wording.TITLES, document_wording.SENTENCES, document_wording.DOUBTS)
     tables = (*verdicts, *documents, wording.KINDS, LABELS, SENTENCES)
