@@ -15,7 +15,7 @@ from directory.identifiers import is_finess, is_ins, is_rpps
 from directory.own.mailboxes import publish
 from server.base import clock
 from server.base.errors import CaduceeError, Reason, Refused
-from server.cli import entrust, publication, rights, signing, terms
+from server.cli import access, entrust, publication, rights, signing, terms
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, progress, run, settings_of
 from server.cli.migrate.command import migrate
@@ -28,7 +28,7 @@ from server.mailbox.terms import change, standing
 from server.provider.people import enrol
 
 app = typer.Typer(no_args_is_help=True, help="Make mailboxes and their app passwords.")
-for part in (terms, publication, rights, entrust):
+for part in (terms, publication, rights, entrust, access):
     part.register(app)
 app.command()(migrate)
 
@@ -87,7 +87,8 @@ def add(
         answer = {"address": new.address, "type": kind.value, "owner_id": created.owner_id, "published": published}
         answer_json(answer)
         return
-    out.print(f"Mailbox {new.address} ({kind.value}) is ready. Next: caducee mailbox app-password {new.address}")
+    following = "invite" if kind is OwnerKind.PATIENT else "app-password"
+    out.print(f"Mailbox {new.address} ({kind.value}) is ready. Next: caducee mailbox {following} {new.address}")
     if not published and kind is not OwnerKind.PATIENT:
         out.print("It is not in the directory: it has no RPPS, FINESS or SIRET.")
 

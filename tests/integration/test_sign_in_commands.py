@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import imaplib
 import json
+import re
 import smtplib
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from crypto.pki import development
@@ -149,6 +151,46 @@ def test_a_mailbox_is_bound_to_its_professional(running: Served) -> None:
     caducee("identity", "unbind", address, home=running.home)
     assert "Nobody is bound" in refused("identity", "unbind", address, home=running.home)
     assert "ORG" in refused("identity", "bind", PHARMACY, "10000000017", home=running.home)
+
+
+def test_a_patient_is_invited_and_an_operator_sees_and_ends_what_signs_in(running: Served) -> None:
+    patient, doctor = f"280019900100182@patient.{DOMAIN}", f"dr.acces@{DOMAIN}"
+    told = caducee("mailbox", "add", patient, "--type", "PATIENT", "--name", "Jeanne MARTIN", home=running.home)
+    assert f"caducee mailbox invite {patient}" in told
+    caducee("mailbox", "add", doctor, "--type", "PER", "--name", "Doc ACCES", home=running.home)
+    line = caducee("mailbox", "invite", patient, home=running.home)
+    assert re.fullmatch(rf"{patient}  ([2-9A-Z]{{4}}-){{4}}[2-9A-Z]{{4}}  until \d{{4}}-\d\d-\d\d\n", line)
+    (again,) = json.loads(caducee("mailbox", "invite", patient, "--anew", "--json", home=running.home))
+    assert again["code"] not in line
+    assert "identity provider" in refused("mailbox", "invite", doctor, home=running.home)
+    assert "No mailbox" in refused("mailbox", "invite", patient, f"personne@{DOMAIN}", home=running.home)
+    with httpx.Client(
+        base_url=f"https://localhost:{running.ports['web']}", verify=running.tls(), headers={"Accept": "text/html"}
+    ) as browser:
+        form = {"jeton": field_of(browser.get("/activation").text), "adresse": patient, "code": again["code"]}
+        assert browser.post("/activation", data=form).headers["location"] == "/activation/moyen"
+        form = {"jeton": field_of(browser.get("/").text), "adresse": doctor}
+        assert browser.post("/connexion", data=form).headers["location"] == "/messages"
+        caducee("mailbox", "app-password", doctor, home=running.home)
+        found = json.loads(caducee("mailbox", "access", doctor, "--json", home=running.home))
+        assert [len(found[kind]) for kind in ("passkeys", "app_passwords", "sessions", "devices")] == [0, 1, 1, 1]
+        listed = caducee("mailbox", "access", doctor, home=running.home)
+        assert f"session {found['sessions'][0]['session_id']}" in listed
+        assert "never used" in listed
+        assert "code good until" in caducee("mailbox", "access", patient, home=running.home)
+        for way, which in (("passkey", "1"), ("device", "x"), ("session", "0" * 32)):
+            assert f"no {way} {which}" in refused("mailbox", "end-access", doctor, way, which, home=running.home)
+        device = str(found["devices"][0]["number"])
+        caducee("mailbox", "end-access", doctor, "device", device, home=running.home)
+        caducee("mailbox", "end-access", doctor, "session", "all", home=running.home)
+        assert browser.get("/messages").headers["location"] == "/?fin=1"
+    found = json.loads(caducee("mailbox", "access", doctor, "--json", home=running.home))
+    assert (found["sessions"], found["devices"]) == ([], [])
+
+
+def field_of(page: str) -> str:
+    """The token of a page's form."""
+    return re.findall(r'name="jeton" value="([0-9a-f]{64})"', page)[0]
 
 
 def test_practice_software_gets_a_token_of_the_development_provider(running: Served) -> None:
