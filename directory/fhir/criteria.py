@@ -313,9 +313,7 @@ def _service_of_place(value: str, modifier: str) -> Meaning:
 def _role_of_identified_place(value: str, modifier: str) -> Meaning:
     where = _structure(value)
     fits = Condition(queries.PLACE_OF_ROLE.format(where.sql), where.values)
-    return Meaning(
-        fits, (Branch(replace(queries.ROLES_BY_NAME, order=("o.organisation_id", "a.activity_id")), (where,)),), 1
-    )
+    return Meaning(fits, (Branch(queries.ROLES_OF_PLACES, (where,)),), 1)
 
 
 _PERSON, _PLACE = queries.PERSON_OF_ROLE, queries.PLACE_OF_ROLE

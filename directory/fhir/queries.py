@@ -22,16 +22,13 @@ A_STRUCTURE = "o.organisation_id NOT LIKE '@%'"
 A_SERVICE = "m.national_id = '' AND m.service <> '' AND NOT m.unlisted"
 # A personal mailbox tied to a place where its holder practises is the activity's, any other the person's.
 AT_AN_ACTIVITY = """EXISTS (SELECT FROM directory.activity x
-    WHERE x.national_id = m.national_id AND x.organisation_id = m.organisation_id)"""
+    WHERE x.national_id = m.national_id AND x.organisation_id || '' = m.organisation_id)"""
 THE_PERSONS = f"m.national_id <> '' AND NOT m.unlisted AND (m.kind = 'CAB' OR NOT {AT_AN_ACTIVITY})"
 THE_ACTIVITYS = "m.national_id <> '' AND NOT m.unlisted AND m.kind <> 'CAB'"
 THE_ORGANISATIONS = "m.national_id = '' AND NOT m.unlisted"
 
-LAST = '(directory.folded(p.last_name) COLLATE "C")'
-FIRST = '(directory.folded(p.first_name) COLLATE "C")'
-NAME = '(directory.folded(o.name) COLLATE "C")'
-SIGN = '(directory.folded(o.sign) COLLATE "C")'
-TOWN = '(directory.folded(o.town) COLLATE "C")'
+LAST, FIRST = "p.folded_last", "p.folded_first"
+NAME, SIGN, TOWN = "o.folded_name", "o.folded_sign", "o.folded_town"
 POSTCODE = '(o.postcode COLLATE "C")'
 SECTOR = '(o.sector_code COLLATE "C")'
 DOMAIN = "(split_part(m.address, '@', 2) COLLATE \"C\")"
@@ -58,6 +55,7 @@ class Walk:
     key: str
     holds: str = "TRUE"
     twin: str = ""
+    lead: int = 0  # how many columns of the order are of the table that is walked; 0: all
 
 
 def page(
@@ -76,12 +74,15 @@ def page(
             text += f"${len(values)}{piece}"
         return text
 
-    order = ", ".join(walk.order)
     chosen = put(fits)
     bounds = [walk.holds, *map(put, where)]
     if after:
-        marks = ", ".join("?" for _ in walk.order)
-        bounds.append(put(Condition(f"({order}) {'<' if backward else '>'} ({marks})", tuple(after))))
+        # Where a table is joined to the one that is walked, its index begins at the columns of that one alone.
+        for leading, further in ((walk.order[: walk.lead], "="), (walk.order, "")):
+            if leading:
+                marks = ", ".join("?" for _ in leading)
+                beyond = f"({', '.join(leading)}) {'<' if backward else '>'}{further} ({marks})"
+                bounds.append(put(Condition(beyond, tuple(after[: len(leading)]))))
     if walk.twin:
         twins = " AND ".join(re.sub(r"\bm\.", "n.", bound) for bound in (walk.holds, *map(put, where)))
         bounds.append(
@@ -107,7 +108,9 @@ def count(walk: Walk, where: Sequence[Condition], limit: int) -> tuple[str, list
 
 _PERSON_AT_WORK = "directory.professional p JOIN directory.activity a USING (national_id, profession_code)"
 _PLACE_OF_WORK = "directory.organisation o JOIN directory.activity a USING (organisation_id)"
-_MAILBOX_AT_WORK = "directory.mailbox_entry m JOIN directory.activity a USING (national_id, organisation_id)"
+# By the person: a hospital has thousands of activities, of which the planner knows only the average.
+_MAILBOX_AT_WORK = """directory.mailbox_entry m JOIN directory.activity a
+    ON a.national_id = m.national_id AND a.organisation_id || '' = m.organisation_id"""
 _MAILBOX_OF_PERSON = Walk(
     "directory.mailbox_entry m JOIN directory.professional p USING (national_id)",
     ("m.address",),
@@ -121,6 +124,7 @@ _MAILBOX_OF_ROLE = Walk(
     "a.activity_id",
     THE_ACTIVITYS,
     "n.national_id = m.national_id AND n.organisation_id = m.organisation_id",
+    lead=1,
 )
 _MAILBOX_OF_PLACE = Walk(
     "directory.mailbox_entry m JOIN directory.organisation o USING (organisation_id)",
@@ -132,7 +136,7 @@ _MAILBOX_OF_PLACE = Walk(
 
 
 def _by_domain(walk: Walk) -> Walk:
-    return replace(walk, order=(DOMAIN, *walk.order))
+    return replace(walk, order=(DOMAIN, *walk.order), lead=walk.lead and walk.lead + 1)
 
 
 def _persons(*order: str) -> Walk:
@@ -140,7 +144,7 @@ def _persons(*order: str) -> Walk:
 
 
 def _roles(source: str, *order: str, holds: str = "TRUE") -> Walk:
-    return Walk(source, (*order, "a.activity_id"), "a.activity_id", holds)
+    return Walk(source, (*order, "a.activity_id"), "a.activity_id", holds, lead=len(order) if "JOIN" in source else 0)
 
 
 def _places(*order: str, holds: str = A_STRUCTURE) -> Walk:
@@ -179,6 +183,7 @@ ROLES_BY_KNOW_HOW = _roles(
 )
 ROLES_BY_FAMILY = _roles(_PERSON_AT_WORK, LAST, FIRST, "p.national_id")
 ROLES_BY_GIVEN = _roles(_PERSON_AT_WORK, FIRST, LAST, "p.national_id")
+ROLES_OF_PLACES = _roles(_PLACE_OF_WORK, "o.organisation_id")
 ROLES_BY_NAME = _roles(_PLACE_OF_WORK, NAME, TOWN, "o.organisation_id")
 ROLES_BY_SIGN = _roles(_PLACE_OF_WORK, SIGN, "o.organisation_id", holds="o.sign <> ''")
 ROLES_BY_TOWN = _roles(_PLACE_OF_WORK, TOWN, "o.organisation_id")
@@ -216,7 +221,8 @@ ROLE_HAS_KNOW_HOW = """EXISTS (SELECT FROM directory.know_how k
 PERSON_HAS_MAILBOX = f"""EXISTS (SELECT FROM directory.mailbox_entry m
     WHERE m.national_id = p.national_id AND {THE_PERSONS} AND {{0}})"""
 ROLE_HAS_MAILBOX = f"""EXISTS (SELECT FROM directory.mailbox_entry m
-    WHERE m.national_id = a.national_id AND m.organisation_id = a.organisation_id AND {THE_ACTIVITYS} AND {{0}})"""
+    WHERE m.national_id = a.national_id AND m.organisation_id || '' = a.organisation_id
+      AND {THE_ACTIVITYS} AND {{0}})"""
 PLACE_HAS_MAILBOX = f"""EXISTS (SELECT FROM directory.mailbox_entry m
     WHERE m.organisation_id = o.organisation_id AND {THE_ORGANISATIONS} AND {{0}})"""
 SERVICE_HAS_MAILBOX = "{0}"
@@ -255,9 +261,9 @@ SELECT activity_id, national_id, profession_code, organisation_id, mode_code, mo
 """
 # A structure is part of the legal entity whose FINESS it names, where that is known itself.
 SHOW_PLACES = """
-SELECT o.*, (SELECT min(e.organisation_id) FROM directory.organisation e
-              WHERE o.legal_finess <> '' AND e.finess = o.legal_finess
-                AND e.organisation_id <> o.organisation_id) AS legal
+SELECT o.*, (ARRAY(SELECT e.organisation_id FROM directory.organisation e
+                    WHERE e.finess = o.legal_finess AND e.finess <> '' AND e.organisation_id <> o.organisation_id
+                    ORDER BY e.organisation_id))[1] AS legal
   FROM directory.organisation o WHERE o.organisation_id = ANY($1)
 """
 SHOW_SERVICES = f"SELECT {_MAILBOX} FROM directory.mailbox_entry m WHERE m.address = ANY($1) AND {A_SERVICE}"

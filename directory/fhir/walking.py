@@ -26,7 +26,7 @@ from directory.fhir.queries import Walk
 from directory.queries import Connection
 
 SCANNED = 2_000  # rows of a walk looked at for one page: some 10 ms
-STEP = 200
+STEP = 500
 
 
 Plan = Sequence[Branch]  # walked one after the other
