@@ -21,7 +21,7 @@ from server.db.credentials import SUPERUSER
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users
 from server.db.migrate import upgrade
-from tests.serving import DOMAIN, ONE_WORKER, Served, serving
+from tests.serving import DOMAIN, ONE_WORKER, PROVIDED, Served, serving
 
 TEMPLATE = "migrated"
 _numbers = count(1)
@@ -125,4 +125,11 @@ def home(initialised: Path) -> Iterator[Path]:
 def running() -> Iterator[Served]:
     """`caducee serve` on free ports with the mailboxes of the main job (tests/serving.py) and their app passwords."""
     with serving(ONE_WORKER) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def provided() -> Iterator[Served]:
+    """The same with the development provider, at which the doctor can sign in."""
+    with serving(PROVIDED) as served:
         yield served

@@ -7,7 +7,6 @@ import contextlib
 import imaplib
 import smtplib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from server.cli.demo.evidence import places_of
 from server.cli.demo.plain import PlainPages
 from server.cli.demo.signing_in import sign_in
 from tests.durability.processes import kill, kind_of, tree
-from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, PROVIDED, Served, caducee, serving
+from tests.serving import DOCTOR, INS, PATIENT, PATIENT_DOMAIN, PHARMACY, Served, caducee
 
 RPPS = "10000000017"  # the doctor's
 OTHER_INS = "162018885045327"  # an official sample too; has no mailbox here
@@ -26,10 +25,9 @@ WRONG = "mot-de-passe-faux-mais-secret"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
+def running(provided: Served) -> Served:
     """With the development provider."""
-    with serving(PROVIDED) as served:
-        yield served
+    return provided
 
 
 def write(served: Served) -> None:

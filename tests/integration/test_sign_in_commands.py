@@ -8,7 +8,6 @@ import json
 import re
 import smtplib
 import tempfile
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,14 +16,13 @@ import pytest
 
 from crypto.pki import development
 from server.base import clock
-from tests.serving import DOCTOR, DOMAIN, PHARMACY, PROVIDED, Served, caducee, refused, serving
+from tests.serving import DOCTOR, DOMAIN, PHARMACY, Served, caducee, refused
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Served]:
+def running(provided: Served) -> Served:
     """With the development provider."""
-    with serving(PROVIDED) as served:
-        yield served
+    return provided
 
 
 def test_a_program_is_given_a_certificate(running: Served) -> None:
