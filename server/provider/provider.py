@@ -147,12 +147,16 @@ class Provider:
         """The token endpoint's answer (RFC 6749 §5.1). Raises ProtocolError."""
         kind = given.get("grant_type")
         if kind == "authorization_code":
-            return self.tokens.issue(self._redeem(client, given, now), now)
-        if kind == "refresh_token":
-            return self.tokens.issue(self.tokens.refreshed(client, given.get("refresh_token", ""), now), now)
-        if kind == CIBA_GRANT and client.ciba:
-            return self.tokens.issue(self._agreed(client, given.get("auth_req_id", ""), now), now)
-        raise ProtocolError("unsupported_grant_type", "This grant is not served to this client.")
+            grant = self._redeem(client, given, now)
+        elif kind == "refresh_token":
+            grant = self.tokens.refreshed(client, given.get("refresh_token", ""), now)
+        elif kind == CIBA_GRANT and client.ciba:
+            grant = self._agreed(client, given.get("auth_req_id", ""), now)
+        else:
+            raise ProtocolError("unsupported_grant_type", "This grant is not served to this client.")
+        if not self._stands(grant, now):
+            raise ProtocolError("invalid_grant", "The session has ended.")
+        return self.tokens.issue(grant, now)
 
     def _redeem(self, client: Client, given: Mapping[str, str], now: datetime) -> Grant:
         code = self._codes.get(given.get("code", ""), now)
@@ -258,21 +262,20 @@ class Provider:
             raise ProtocolError("invalid_request", "This address is not registered for the client.")
         if not hint and not confirmed:
             return None
-        sids = {str(claims["sid"])} if "sid" in claims else {_sid(cookie)}
-        ended = [session for sid in sids if (session := self._sessions.take(sid, now)) is not None]
-        notices = tuple(notice for session in ended for notice in self._notices(session, now))
+        ended = self._sessions.take(str(claims["sid"]) if hint else _sid(cookie), now)
+        notices = () if ended is None else self._notices(ended, now)
         if uri is not None and "state" in given:
             uri = f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': given['state']})}"
         return LoggedOut(uri, notices)
 
-    def _notices(self, session: Session, now: datetime) -> list[tuple[str, str]]:
+    def _notices(self, session: Session, now: datetime) -> tuple[tuple[str, str], ...]:
         """A logout token for each client that has an address for it."""
         told = (self.clients[name] for name in sorted(session.clients))
-        return [
+        return tuple(
             (client.backchannel_logout_uri, self.tokens.logout(client, session, now))
             for client in told
             if client.backchannel_logout_uri
-        ]
+        )
 
 
 def _sid(cookie: str) -> str:

@@ -426,6 +426,16 @@ def test_a_logout_ends_all_and_tells_the_clients(provider: Provider) -> None:
         provider.token(WEB, {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}, NOW)
 
 
+def test_what_was_given_before_a_logout_gives_nothing_after_it(provider: Provider) -> None:
+    cookie, code = signed_in(provider)
+    name = ask(provider)
+    provider.decide(DOCTOR.national_id, name, True, NOW)
+    provider.log_out({}, cookie, True, NOW)
+    with refused("invalid_grant"):
+        redeem(provider, code)
+    poll(provider, name, NOW)  # of another session
+
+
 def test_a_logout_leads_nowhere_that_is_not_registered(provider: Provider) -> None:
     hint = redeem(provider, signed_in(provider)[1])["id_token"]
     elsewhere = {"post_logout_redirect_uri": "https://evil.example/"}
