@@ -25,6 +25,7 @@ from directory.national.lines import place_key, subject_number
 from directory.national.merge import Changes, ScopeTexts
 from directory.national.reading import Difference, Problems, Progress, Rejected, TooDifferent, whole
 from directory.national.stage import Stage, copy
+from directory.own.mailboxes import settle
 from directory.queries import Connection
 
 WORST_SHARE = 0.01  # of the lines may be damaged; the national files have had none
@@ -236,6 +237,7 @@ class _Load:
     async def _keep(self, files: list[Source], counts: dict[str, int], paths: Sequence[Path]) -> None:
         """Index what changed, remember the lines and the load."""
         connection = self._connection
+        await settle(connection)
         await connection.execute(queries.FORGET_GONE)
         counts["listing"] = await refresh(connection, self._progress, whole=self._changed is None)
         if self._changed is None:

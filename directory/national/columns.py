@@ -14,6 +14,7 @@ from enum import StrEnum
 from directory.folding import fold
 
 SEPARATOR = "|"
+DELETED = "SUPPRESSION"  # the operation of a line of our export that tells of a mailbox that left
 
 
 class Kind(StrEnum):
@@ -89,6 +90,9 @@ COLUMNS: dict[Kind, dict[str, tuple[str, ...]]] = {
         "civility?": ("civilite d exercice",),
         "category_code?": ("categorie profession",),
         "paperless?": ("dematerialisation",),
+        # Of our own export alone (directory/own/export.py).
+        "unlisted?": ("liste rouge",),
+        "operation?": ("operation",),
         "name": ("raison sociale structure bal",),
         "sign?": ("enseigne commerciale structure bal",),
         "street_number?": ("l4numerovoie",),

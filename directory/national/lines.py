@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from directory.model import OWN_PLACE, MailboxKind
-from directory.national.columns import FINESS_SECTION, Kind, Layout
+from directory.national.columns import DELETED, FINESS_SECTION, Kind, Layout
 from directory.national.extract import LINE_BYTES
 
 FIELD_CHARACTERS = 300  # L4 to L6 of an address are 38 characters, names under 100
@@ -91,7 +91,9 @@ class LineReader:
             "commune_code department country sector_code sector phone routing"
         )
         self._how = self._getter("organisation_id finess siret mode_code role_code mode role")
-        self._box = self._getter("address kind national_id structure_type structure_id service paperless")
+        self._box = self._getter(
+            "address kind national_id structure_type structure_id service paperless unlisted operation"
+        )
         self._places: dict[Row, Place] = {}
         self._last: tuple[Row, Row] = ((), ())
         self._read = {
@@ -209,8 +211,11 @@ class LineReader:
         return Line(person[0], know_how=found)
 
     def _mailbox(self, fields: list[str]) -> Line:
-        address, kind, national_id, number_type, number, service, paperless = raw = self._box(fields)
+        raw = self._box(fields)
+        address, kind, national_id, number_type, number, service, paperless, unlisted, operation = raw
         self._short(fields, raw)
+        if operation == DELETED:
+            raise ValueError("the line tells of a mailbox that left")
         address, kind = address.lower(), kind.upper()
         if len(address) > ADDRESS_CHARACTERS or _ADDRESS.fullmatch(address) is None:
             raise ValueError("the address is no e-mail address")
@@ -232,8 +237,8 @@ class LineReader:
                 place = self._structure(fields, f"{OWN_PLACE}{address}", "", "")
         whose = (person[0], person[1]) if person else ("", "")
         organisation_id = place.row[0] if place else ""
-        on_paper = "f" if paperless.upper() not in {"O", "OUI", "TRUE", "1"} else "t"
-        mailbox = (address, kind, *whose, organisation_id, service, on_paper, finess, siret)
+        marks = ("t" if mark.upper() in {"O", "OUI", "TRUE", "1"} else "f" for mark in (paperless, unlisted))
+        mailbox = (address, kind, *whose, organisation_id, service, *marks, finess, siret)
         specialty = self._specialty(fields, person) if person else None
         return Line(whose[0] or address, person, specialty, place, mailbox=mailbox)
 

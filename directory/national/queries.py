@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from directory.own.queries import TOLD_BY_US
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -21,6 +23,7 @@ class Table:
     values: tuple[str, ...]
     scope: str  # where the values of the first key that are in scope stand
     ruled: str = "true"  # which rows `d` the files may change or remove
+    stays: str = "false"  # which of them stay though no file tells them
     counted: str = "true"  # which rows `d` count as theirs
     said: tuple[str, ...] = ()  # columns of the stage alone
     gone: str = "NULL"  # key of a row in directory.gone
@@ -76,8 +79,9 @@ class Table:
         key = self.keys[0]
         limit = f"d.{key} IN (SELECT {key} FROM {self.scope}) AND " if scoped else ""
         missing = f"NOT EXISTS (SELECT FROM chosen_{self.name} c WHERE {self._same('c', 'd')})"
+        theirs = f"{self.ruled} AND NOT ({self.stays})"
         return self._recorded(
-            "removed", f"DELETE FROM directory.{self.name} d WHERE {limit}{missing} AND {self.ruled}", "d"
+            "removed", f"DELETE FROM directory.{self.name} d WHERE {limit}{missing} AND {theirs}", "d"
         )
 
     def change(self) -> str:
@@ -111,17 +115,16 @@ class Table:
         return f"ANALYZE directory.{self.name}"
 
 
-# Persons and structures that a mailbox of this operator's own names stay, whatever the files say.
-def _not_ours(key: str) -> str:
-    return f"NOT EXISTS (SELECT FROM directory.mailbox_entry m WHERE m.source = 'own' AND m.{key} = d.{key})"
+# Whom this operator alone tells: persons and structures of its own mailboxes that no file names (directory/own).
+_OURS = f"d.told_by = {TOLD_BY_US}"
 
 
 PROFESSIONAL = Table(
     "professional",
     ("national_id", "profession_code"),
-    ("identifier", "civility", "last_name", "first_name", "profession", "category_code"),
+    ("identifier", "civility", "last_name", "first_name", "profession", "category_code", "told_by"),
     scope="scope_person",
-    ruled=_not_ours("national_id"),
+    stays=_OURS,
     gone="{row}.national_id",
 )
 KNOW_HOW = Table("know_how", ("national_id", "profession_code", "code"), ("kind_code", "label"), scope="scope_person")
@@ -133,7 +136,7 @@ ORGANISATION = Table(
         *("commune_code", "department", "country", "sector_code", "sector", "phone", "told_by"),
     ),
     scope="scope_organisation",
-    ruled=_not_ours("organisation_id"),
+    stays=_OURS,
     gone="{row}.organisation_id",
 )
 ACTIVITY = Table(
@@ -146,7 +149,7 @@ ACTIVITY = Table(
 MAILBOX_ENTRY = Table(
     "mailbox_entry",
     ("address",),
-    ("kind", "national_id", "profession_code", "organisation_id", "service", "paperless"),
+    ("kind", "national_id", "profession_code", "organisation_id", "service", "paperless", "unlisted"),
     scope="scope_address",
     ruled="d.source = 'national'",
     counted="d.source = 'national'",
@@ -239,10 +242,10 @@ def choose_mailboxes(scoped: bool) -> str:
     SELECT DISTINCT ON (s.address) * FROM (
         SELECT m.address, m.kind, m.national_id, m.profession_code,
                coalesce(finess_of.organisation_id, siret_of.organisation_id, m.organisation_id) AS organisation_id,
-               m.service, m.paperless
+               m.service, m.paperless, m.unlisted
           FROM stage_mailbox_entry m {joins}) s
      ORDER BY s.address, s.kind DESC, s.national_id DESC, s.profession_code DESC, s.organisation_id DESC,
-              s.service DESC, s.paperless DESC
+              s.service DESC, s.paperless DESC, s.unlisted DESC
     """
 
 
@@ -273,7 +276,7 @@ DELETE FROM directory.gone g
 
 # The listings that what changed may concern, for the index: as they were, and as they are.
 CREATE_TOUCHED = """
-CREATE TEMP TABLE stage_touched (
+CREATE TEMP TABLE IF NOT EXISTS stage_touched (
     national_id text COLLATE "C", profession_code text COLLATE "C", organisation_id text COLLATE "C") ON COMMIT DROP
 """
 TOUCH_SCOPE = """

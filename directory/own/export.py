@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from directory.national.columns import SEPARATOR
+from directory.national.columns import DELETED, SEPARATOR
 from directory.own import queries
 from directory.queries import Connection
 
@@ -27,7 +27,7 @@ NATIONAL_COLUMNS = (
     "Département|Pays"
 )
 OUR_COLUMNS = "Opération|Liste rouge|Rang|Description|Responsable"
-CREATED, CHANGED, DELETED = "CREATION", "MODIFICATION", "SUPPRESSION"
+CREATED, CHANGED = "CREATION", "MODIFICATION"
 
 
 async def export(connection: Connection, since: datetime | None = None) -> tuple[list[str], dict[str, int]]:

@@ -76,7 +76,8 @@ async def publish(connection: Connection, mailboxes: Sequence[OwnMailbox], now: 
     async with connection.transaction():
         await connection.execute(queries.LOCK)
         await connection.execute(queries.PUT, json.dumps(rows), now)
-        await _show(connection, [one.address for one in mailboxes])
+        await settle(connection, [one.address for one in mailboxes])
+        await refresh(connection, _unwatched, whole=False)
 
 
 async def withdraw(connection: Connection, addresses: Sequence[str], now: datetime) -> list[str]:
@@ -86,19 +87,9 @@ async def withdraw(connection: Connection, addresses: Sequence[str], now: dateti
         gone = [row["address"] for row in await connection.fetch(queries.WITHDRAW, addresses, now)]
         if gone:
             await connection.execute(queries.DROP_CERTIFICATES, gone)
-            await _show(connection, gone)
+            await settle(connection, gone)
+            await refresh(connection, _unwatched, whole=False)
     return gone
-
-
-async def _show(connection: Connection, addresses: Sequence[str]) -> None:
-    """Bring tables and index to what is said of these addresses now."""
-    await connection.execute(queries.CREATE_TOUCHED)
-    for statement in queries.TOUCH:
-        await connection.execute(statement, addresses)
-    await settle(connection, addresses)
-    for statement in queries.TOUCH:
-        await connection.execute(statement, addresses)
-    await refresh(connection, lambda stage, done, total=0: None, whole=False)
 
 
 async def said(connection: Connection, address: str) -> OwnMailbox | None:
@@ -113,17 +104,22 @@ async def published(connection: Connection) -> list[str]:
 
 
 async def settle(connection: Connection, addresses: Sequence[str] | None = None) -> None:
-    """Bring the tables that everybody searches to what is said, of these addresses or of all. In a transaction."""
-    for statement in queries.SETTLE:
-        await connection.execute(statement, addresses)
-    for kind, statement in (
-        ("mailbox", queries.REMOVE_ENTRIES),
-        ("professional", queries.REMOVE_PERSONS),
-        ("organisation", queries.REMOVE_PLACES),
-    ):
-        if gone := [row[0] for row in await connection.fetch(statement)]:
-            await connection.execute(queries.GONE, kind, gone)
+    """Bring the tables that everybody searches to what is said, of these addresses or of all.
+
+    In the caller's transaction, who brings the index up to date afterwards by the table `stage_touched`.
+    """
+    written = [row for statement in queries.SETTLE for row in await connection.fetch(statement, addresses)]
+    removed = [row for statement in queries.REMOVE for row in await connection.fetch(statement)]
+    keys = ([row[name] for row in written + removed] for name in ("national_id", "profession_code", "organisation_id"))
+    await connection.execute(queries.CREATE_TOUCHED)
+    await connection.execute(queries.TOUCH, *keys)
+    if removed:
+        await connection.execute(queries.GONE, [row["kind"] for row in removed], [row["key"] for row in removed])
     await connection.execute(queries.BACK)
+
+
+def _unwatched(stage: str, done: int, total: int = 0) -> None:
+    """Progress that nobody watches."""
 
 
 async def certify(connection: Connection, address: str, certificates: Sequence[x509.Certificate]) -> None:

@@ -76,6 +76,7 @@ SETTLE = (
          = (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession, now())
      WHERE (professional.civility, professional.last_name, professional.first_name, professional.profession)
            IS DISTINCT FROM (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession)
+    RETURNING national_id, profession_code, '' AS organisation_id
     """,
     f"""
     INSERT INTO directory.organisation
@@ -88,6 +89,7 @@ SETTLE = (
      ORDER BY 1, o.changed_at DESC
         ON CONFLICT (organisation_id) DO UPDATE SET name = excluded.name, changed_at = now()
      WHERE organisation.name <> excluded.name
+    RETURNING '' AS national_id, '' AS profession_code, organisation_id
     """,
     f"""
     INSERT INTO directory.mailbox_entry AS old
@@ -108,44 +110,44 @@ SETTLE = (
            IS DISTINCT FROM
            (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
             excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank)
+    RETURNING national_id, profession_code, organisation_id
     """,
 )
-# Whose listings change: who held these addresses before, and who holds them afterwards; and their structures.
-CREATE_TOUCHED = """
-CREATE TEMP TABLE IF NOT EXISTS stage_touched (national_id text, profession_code text, organisation_id text)
-ON COMMIT DROP
-"""
-TOUCH = (
-    """
-    INSERT INTO stage_touched SELECT national_id, profession_code, organisation_id FROM directory.mailbox_entry
-     WHERE address = ANY($1::text[]) AND national_id <> ''
-    """,
-    """
-    INSERT INTO stage_touched SELECT '', '', organisation_id FROM directory.mailbox_entry
-     WHERE address = ANY($1::text[]) AND organisation_id <> ''
-    """,
-)
-REMOVE_ENTRIES = """
+_ENTRIES = """
 DELETE FROM directory.mailbox_entry m USING directory.own_mailbox o
- WHERE m.address = o.address AND m.source = 'own' AND o.withdrawn_at IS NOT NULL RETURNING m.address
+ WHERE m.address = o.address AND m.source = 'own' AND o.withdrawn_at IS NOT NULL
+RETURNING m.national_id, m.profession_code, m.organisation_id, 'mailbox' AS kind, m.address AS key
 """
 DROP_CERTIFICATES = "DELETE FROM directory.mailbox_certificate WHERE address = ANY($1::text[])"
 # Whom we alone told, and who has no mailbox of ours any more, or whom the national files tell now.
-REMOVE_PERSONS = f"""
+_PERSONS = f"""
 DELETE FROM directory.professional p WHERE p.told_by = {TOLD_BY_US} AND NOT EXISTS (
        SELECT FROM directory.mailbox_entry m
         WHERE m.national_id = p.national_id AND m.profession_code = p.profession_code)
-RETURNING p.national_id
+RETURNING p.national_id, p.profession_code, '' AS organisation_id, 'professional' AS kind, p.national_id AS key
 """
-REMOVE_PLACES = f"""
+_PLACES = f"""
 DELETE FROM directory.organisation g WHERE g.told_by = {TOLD_BY_US} AND NOT EXISTS (
        SELECT FROM directory.mailbox_entry m WHERE m.organisation_id = g.organisation_id)
-RETURNING g.organisation_id
+RETURNING '' AS national_id, '' AS profession_code, g.organisation_id, 'organisation' AS kind, g.organisation_id AS key
+"""
+REMOVE = (_ENTRIES, _PERSONS, _PLACES)  # in this order
+# Whose listings change: the person's, and the structure's own. $1 to $3: keys of rows that were written or removed.
+CREATE_TOUCHED = """
+CREATE TEMP TABLE IF NOT EXISTS stage_touched (
+    national_id text COLLATE "C", profession_code text COLLATE "C", organisation_id text COLLATE "C") ON COMMIT DROP
+"""
+TOUCH = """
+INSERT INTO stage_touched
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS row(national_id, profession_code, organisation_id)
+ WHERE national_id <> ''
+UNION
+SELECT '', '', organisation_id FROM unnest($3::text[]) AS organisation_id WHERE organisation_id <> ''
 """
 # Followers of the directory hear of what left, and that it came back.
 GONE = """
 INSERT INTO directory.gone (kind, key, gone_at)
-SELECT DISTINCT $1, key, now() FROM unnest($2::text[]) AS key
+SELECT DISTINCT kind, key, now() FROM unnest($1::text[], $2::text[]) AS row(kind, key)
     ON CONFLICT (kind, key) DO UPDATE SET gone_at = excluded.gone_at
 """
 BACK = """

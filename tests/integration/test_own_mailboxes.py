@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from directory.load import load
 from directory.model import MailboxKind
 from directory.own.export import export
 from directory.own.mailboxes import OwnMailbox, named, publish, withdraw
 from directory.own.nearest import nearest
 from directory.search import Found, search
 from tests.conftest import Database
+from tests.directory_sample import write
 
 NOW = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
 DOCTOR = named(
@@ -35,6 +38,7 @@ TEAM = named(
     ),
     "Clinique des Essais",
 )
+KNOWN = "89990000013"  # RPPS of Claire MARTIN, general practitioner in the sample
 
 
 @pytest.fixture
@@ -42,6 +46,11 @@ async def owner(database: Database) -> AsyncIterator[asyncpg.Connection]:
     connection = await database.connect()
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write(tmp_path_factory.mktemp("national"), people=20)
 
 
 async def found(connection: asyncpg.Connection, question: str) -> dict[str, Found]:
@@ -77,6 +86,54 @@ async def test_found_at_once_and_gone_at_once(owner: asyncpg.Connection) -> None
     assert ("mailbox", DOCTOR.address) not in await gone(owner)
 
 
+async def test_whom_the_national_files_name_is_called_as_they_say(owner: asyncpg.Connection, files: list[Path]) -> None:
+    ours = named(OwnMailbox("c.martin@msg.exemple.fr", MailboxKind.PER, f"8{KNOWN}"), "M. Autre NOM")
+    await publish(owner, [ours, DOCTOR, TEAM], NOW)
+    assert "NOM" in (await found(owner, "c.martin@msg.exemple.fr"))[ours.address].name
+    await load(owner, files, NOW)
+    for question in ("martin généraliste lyon 3", ours.address, KNOWN):
+        assert (await found(owner, question))[ours.address].name == "Docteur Claire MARTIN"
+    assert await found(owner, "autre nom") == {}
+    # Who is in no file stays.
+    assert set(await found(owner, "valmont")) == {DOCTOR.address}
+    assert set(await found(owner, "clinique essais")) == {TEAM.address}
+    assert await gone(owner) == []
+    # What the files of the next day say counts too.
+    changed = [file.with_name(f"next_{file.name}") for file in files]
+    for before, after in zip(files, changed, strict=True):
+        text = before.read_text(encoding="utf-8")
+        after.write_text(text.replace("MARTIN|Claire", "MARTIN|Clara"), encoding="utf-8")
+    await load(owner, changed, NOW)
+    assert (await found(owner, ours.address))[ours.address].name == "Docteur Clara MARTIN"
+    # When ours leaves, the person stays, with what the files say.
+    await withdraw(owner, [ours.address], NOW)
+    assert set(await found(owner, "clara martin généraliste")) == {"claire.martin@msg.exemple.fr"}
+
+
+async def test_our_word_on_an_address_of_ours_counts(owner: asyncpg.Connection, files: list[Path]) -> None:
+    """The national files list our addresses too, as of yesterday."""
+    told = named(
+        OwnMailbox("claire.martin@msg.exemple.fr", MailboxKind.PER, f"8{KNOWN}", service="Remplacement", unlisted=True),
+        "Dr Claire MARTIN",
+    )
+    await publish(owner, [told], NOW)
+    await load(owner, files, NOW)
+    await load(owner, files, NOW)
+    row = await owner.fetchrow("SELECT * FROM directory.mailbox_entry WHERE address = $1", told.address)
+    assert (row["source"], row["service"], row["unlisted"]) == ("own", "Remplacement", True)
+    await publish(owner, [replace(told, unlisted=False)], NOW)
+    assert told.address in await found(owner, "claire martin")
+
+
+async def test_an_unlisted_mailbox_is_shown_to_nobody(owner: asyncpg.Connection) -> None:
+    await publish(owner, [replace(DOCTOR, unlisted=True), replace(TEAM, unlisted=True)], NOW)
+    for question in ("valmont", "aline valmont médecin", DOCTOR.address, "clinique des essais", "690000013"):
+        assert await found(owner, question) == {}, question
+    assert await nearest(owner, "a.valmomt@msg.exemple.fr", 3) == []
+    lines, _ = await export(owner)
+    assert len(lines) == 3  # the national directory is told, and told to hide it
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
@@ -95,6 +152,29 @@ async def test_the_nearest_address(owner: asyncpg.Connection, asked: str, expect
     await publish(owner, [DOCTOR, TEAM], NOW)
     assert await nearest(owner, f"{asked}@msg.exemple.fr", 3) == [f"{one}@msg.exemple.fr" for one in expected]
     assert await nearest(owner, f"{asked}@autre.fr", 3) == []
+
+
+ENTRIES = """
+SELECT m.address, m.kind, m.national_id, m.profession_code, m.service, m.unlisted, p.last_name, p.first_name,
+       p.civility, p.profession, o.finess, o.siret, o.name
+  FROM directory.mailbox_entry m
+  LEFT JOIN directory.professional p USING (national_id, profession_code)
+  LEFT JOIN directory.organisation o ON o.organisation_id = m.organisation_id ORDER BY 1
+"""
+
+
+async def test_what_is_exported_makes_the_same_entries(owner: asyncpg.Connection, tmp_path: Path) -> None:
+    practice = OwnMailbox("labo@msg.exemple.fr", MailboxKind.APP, siret="73282932000074", organisation="LABO | ESSAIS")
+    await publish(owner, [DOCTOR, replace(TEAM, unlisted=True), practice], NOW)
+    before = [tuple(row) for row in await owner.fetch(ENTRIES)]
+    lines, counts = await export(owner)
+    assert counts == {"CREATION": 3, "MODIFICATION": 0, "SUPPRESSION": 0}
+    file = tmp_path / "Extraction_Correspondance_MSSante_202611010300.txt"
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    await owner.execute("DELETE FROM directory.own_mailbox; DELETE FROM directory.mailbox_entry")
+    assert (await load(owner, [file], NOW, smallest_share=0)).left_out == 0
+    after = [tuple(row) for row in await owner.fetch(ENTRIES)]
+    assert [tuple("LABO | ESSAIS" if value == "LABO   ESSAIS" else value for value in row) for row in after] == before
 
 
 async def test_the_file_of_a_day_tells_what_differs(owner: asyncpg.Connection) -> None:

@@ -99,11 +99,12 @@ def test_the_operators_commands(command: Callable[..., str], tmp_path: Path) -> 
         encoding="utf-8",
     )
     assert "3 mailboxes are ready" in command("mailbox", "import", str(source))
+    assert found("médecin") == ["a.valmont@msg.exemple.fr"]
     assert "not to be published" in command("mailbox", "show", "b.cache@msg.exemple.fr")
     assert "not to be published" in command("mailbox", "set", "a.valmont@msg.exemple.fr", "--unlisted")
     assert "published" in command("mailbox", "publish", TEAM, "--service", "Accueil", "--responsible", "Cadre de santé")
     assert "suspended" in command("mailbox", "suspend", TEAM)
-    assert found("clinique essais") == []
+    assert found("clinique essais") == found("médecin") == []
     assert "not active" in command("mailbox", "suspend", TEAM)
     assert "goes on" in command("mailbox", "resume", TEAM)
     assert found("clinique essais accueil") == [TEAM]
