@@ -109,13 +109,12 @@ async def settle(connection: Connection, addresses: Sequence[str] | None = None)
     In the caller's transaction, who brings the index up to date afterwards by the table `stage_touched`.
     """
     written = [row for statement in queries.SETTLE for row in await connection.fetch(statement, addresses)]
-    removed = [row for statement in queries.REMOVE for row in await connection.fetch(statement)]
+    removed = [row for statement in queries.REMOVE for row in await connection.fetch(statement, addresses)]
     keys = ([row[name] for row in written + removed] for name in ("national_id", "profession_code", "organisation_id"))
     await connection.execute(queries.CREATE_TOUCHED)
     await connection.execute(queries.TOUCH, *keys)
-    if removed:
-        await connection.execute(queries.GONE, [row["kind"] for row in removed], [row["key"] for row in removed])
-    await connection.execute(queries.BACK)
+    for statement, rows in ((queries.BACK, written), (queries.GONE, removed)):
+        await connection.execute(statement, [row["kind"] for row in rows], [row["key"] for row in rows])
 
 
 def _unwatched(stage: str, done: int, total: int = 0) -> None:

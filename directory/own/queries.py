@@ -76,7 +76,7 @@ SETTLE = (
          = (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession, now())
      WHERE (professional.civility, professional.last_name, professional.first_name, professional.profession)
            IS DISTINCT FROM (excluded.civility, excluded.last_name, excluded.first_name, excluded.profession)
-    RETURNING national_id, profession_code, '' AS organisation_id
+    RETURNING national_id, profession_code, '' AS organisation_id, 'professional' AS kind, national_id AS key
     """,
     f"""
     INSERT INTO directory.organisation
@@ -89,7 +89,7 @@ SETTLE = (
      ORDER BY 1, o.changed_at DESC
         ON CONFLICT (organisation_id) DO UPDATE SET name = excluded.name, changed_at = now()
      WHERE organisation.name <> excluded.name
-    RETURNING '' AS national_id, '' AS profession_code, organisation_id
+    RETURNING '' AS national_id, '' AS profession_code, organisation_id, 'organisation' AS kind, organisation_id AS key
     """,
     f"""
     INSERT INTO directory.mailbox_entry AS old
@@ -110,25 +110,31 @@ SETTLE = (
            IS DISTINCT FROM
            (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
             excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank)
-    RETURNING national_id, profession_code, organisation_id
+    RETURNING national_id, profession_code, organisation_id, 'mailbox' AS kind, address AS key
     """,
 )
+# What nothing of ours says any more: entries that were withdrawn; whom we alone told, and who has no mailbox of ours or
+# is told by the national files now.
 _ENTRIES = """
 DELETE FROM directory.mailbox_entry m USING directory.own_mailbox o
  WHERE m.address = o.address AND m.source = 'own' AND o.withdrawn_at IS NOT NULL
+   AND ($1::text[] IS NULL OR o.address = ANY($1))
 RETURNING m.national_id, m.profession_code, m.organisation_id, 'mailbox' AS kind, m.address AS key
 """
 DROP_CERTIFICATES = "DELETE FROM directory.mailbox_certificate WHERE address = ANY($1::text[])"
-# Whom we alone told, and who has no mailbox of ours any more, or whom the national files tell now.
 _PERSONS = f"""
-DELETE FROM directory.professional p WHERE p.told_by = {TOLD_BY_US} AND NOT EXISTS (
-       SELECT FROM directory.mailbox_entry m
-        WHERE m.national_id = p.national_id AND m.profession_code = p.profession_code)
+DELETE FROM directory.professional p WHERE p.told_by = {TOLD_BY_US}
+   AND ($1::text[] IS NULL OR p.national_id IN (
+        SELECT national_id FROM directory.own_mailbox WHERE address = ANY($1)))
+   AND NOT EXISTS (SELECT FROM directory.mailbox_entry m
+                    WHERE m.national_id = p.national_id AND m.profession_code = p.profession_code)
 RETURNING p.national_id, p.profession_code, '' AS organisation_id, 'professional' AS kind, p.national_id AS key
 """
 _PLACES = f"""
-DELETE FROM directory.organisation g WHERE g.told_by = {TOLD_BY_US} AND NOT EXISTS (
-       SELECT FROM directory.mailbox_entry m WHERE m.organisation_id = g.organisation_id)
+DELETE FROM directory.organisation g WHERE g.told_by = {TOLD_BY_US}
+   AND ($1::text[] IS NULL OR g.organisation_id IN (
+        SELECT coalesce(nullif(finess, ''), siret) FROM directory.own_mailbox WHERE address = ANY($1)))
+   AND NOT EXISTS (SELECT FROM directory.mailbox_entry m WHERE m.organisation_id = g.organisation_id)
 RETURNING '' AS national_id, '' AS profession_code, g.organisation_id, 'organisation' AS kind, g.organisation_id AS key
 """
 REMOVE = (_ENTRIES, _PERSONS, _PLACES)  # in this order
@@ -144,16 +150,16 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS row(national_id, pro
 UNION
 SELECT '', '', organisation_id FROM unnest($3::text[]) AS organisation_id WHERE organisation_id <> ''
 """
-# Followers of the directory hear of what left, and that it came back.
+# Followers of the directory hear of what left, and that it came back; a person leaves with the last profession.
 GONE = """
 INSERT INTO directory.gone (kind, key, gone_at)
 SELECT DISTINCT kind, key, now() FROM unnest($1::text[], $2::text[]) AS row(kind, key)
+ WHERE kind <> 'professional' OR NOT EXISTS (SELECT FROM directory.professional WHERE national_id = key)
     ON CONFLICT (kind, key) DO UPDATE SET gone_at = excluded.gone_at
 """
 BACK = """
-DELETE FROM directory.gone g WHERE (g.kind = 'mailbox' AND g.key IN (SELECT address FROM directory.mailbox_entry))
-    OR (g.kind = 'professional' AND g.key IN (SELECT national_id FROM directory.professional))
-    OR (g.kind = 'organisation' AND g.key IN (SELECT organisation_id FROM directory.organisation))
+DELETE FROM directory.gone g USING unnest($1::text[], $2::text[]) AS row(kind, key)
+ WHERE g.kind = row.kind AND g.key = row.key
 """
 
 # The certificates of a mailbox are what is given, no others. $2: DER, $3: when each ends.
