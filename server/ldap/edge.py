@@ -33,7 +33,7 @@ from server.ldap.session import Ask, Close, Send, Session, StartTls
 _READ_BYTES = 16 * 1024
 _UNSENT_BYTES = 64 * 1024  # past it whoever writes waits for the reader
 # A client that went away, did not shake hands, or said or took nothing for too long: nothing to tell anyone.
-_GONE = (ConnectionError, TimeoutError, ssl.SSLError)
+_GONE = OSError
 
 
 async def serve(context: Context, sockets: Sockets) -> Running:
@@ -128,7 +128,7 @@ class LdapEdge:
             if not self._of_network[network]:
                 del self._of_network[network]
             connection.writer.close()
-            with suppress(*_GONE):
+            with suppress(_GONE):
                 await connection.writer.wait_closed()
 
 

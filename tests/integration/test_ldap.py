@@ -91,7 +91,8 @@ def test_ldapsearch_finds_a_doctor(ldap: Listening, way: str) -> None:
     words = [*(["-ZZ"] if way == "starttls" else []), *ldap.signed_in(), "-b", SUFFIX, "(sn=martin)"]
     status, output = ldapsearch(ldap, ldap.ldaps if way == "tls" else ldap.ldap, *words)
     assert status == 0, output
-    assert sorted(values(output, "cn")) == ["Claire MARTIN", "Louis MARTIN", "Zoé MARTIN"]
+    # The three of the national files, and the doctor whose mailbox is of this operator.
+    assert sorted(values(output, "cn")) == ["Aline MARTIN", "Claire MARTIN", "Louis MARTIN", "Zoé MARTIN"]
     claire = output[output.index(f"dn: {CLAIRE}") :].partition("\n\n")[0]
     assert values(claire, "mail") == ["claire.martin@msg.exemple.fr"]
     assert values(claire, "title") == ["Médecin"]
@@ -105,7 +106,7 @@ FILTERS = {
     "(&(sn=LE GOFF)(l=saint-etienne))": ["Jean-Pierre LE GOFF"],
     "(&(givenName=jean pierre)(sn=le-goff)(postalCode=42000))": ["Jean-Pierre LE GOFF"],
     "(&(sn=Martin)(l=lyon*))": ["Claire MARTIN", "Zoé MARTIN"],
-    "(&(sn=Martin)(!(l=lyon*)))": ["Louis MARTIN"],
+    "(&(sn=Martin)(!(l=lyon*)))": ["Aline MARTIN", "Louis MARTIN"],
     "(&(sn=martin)(title=infirmier))": ["Zoé MARTIN"],
     "(&(objectClass=inetOrgPerson)(caduceeSpecialty=*cardio*)(l=saint etienne)(sn=le*))": ["Jean-Pierre LE GOFF"],
     "(sn~=matrineau)": ["Anaïs MARTINEAU"],
@@ -149,7 +150,7 @@ def test_names_lead_to_entries(ldap: Listening) -> None:
     below = ldapsearch(
         ldap, ldap.ldaps, *ldap.signed_in(), "-b", STRUCTURES, "(|(cn=pharmacie du c*)(sn=martin))", "cn"
     )
-    assert set(values(below[1], "cn")) == {"PHARMACIE DU CENTRE"}
+    assert {name.upper() for name in values(below[1], "cn")} == {"PHARMACIE DU CENTRE"}
     status, output = ldapsearch(ldap, ldap.ldaps, *ldap.signed_in(), "-b", f"uid=1:2:3,{PEOPLE}", "(sn=martin)")
     assert (status, f"Matched DN: {PEOPLE}" in output) == (32, True)
     assert ldapsearch(ldap, ldap.ldaps, *ldap.signed_in(), "-b", "dc=autre", "(sn=martin)")[0] == 32
@@ -305,7 +306,7 @@ def test_a_cookie_is_of_its_question_and_connection(ldap: Listening, client: Cli
 
 def test_sizes_are_kept(client: Client) -> None:
     fields = {"baseObject": SUFFIX.encode(), "scope": "wholeSubtree", "attributes": [b"cn"]}
-    asked: Any = ("equalityMatch", {"attributeDesc": b"sn", "assertionValue": b"martin"})
+    asked: Any = ("and", [("equalityMatch", {"attributeDesc": b"sn", "assertionValue": b"martin"}), ("present", b"l")])
     answers = client.ask(search(2, **fields, sizeLimit=2, filter=asked))
     assert (len(entries(answers)), code(answers)) == (2, "sizeLimitExceeded")
     answers = client.ask(search(3, **fields, sizeLimit=3, filter=asked))

@@ -72,7 +72,7 @@ ALTER TABLE credential ADD COLUMN tells boolean NOT NULL DEFAULT false;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON invitation, local_password, passkey, recovery_code, known_device TO caducee_web;
 GRANT SELECT (expires_at), DELETE ON invitation TO caducee_jobs;
-GRANT INSERT ON holder_alert TO caducee_edge, caducee_reader;
+GRANT INSERT ON holder_alert TO caducee_edge, caducee_reader, caducee_ldap;
 GRANT SELECT, UPDATE (told_at), DELETE ON holder_alert TO caducee_jobs;
 -- Holders manage from the pages what the command line manages.
 GRANT INSERT, UPDATE (revoked_at) ON credential TO caducee_web;
