@@ -13,37 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 
 import asyncpg
 
-from directory.folding import distance, mistakes, near, sound, words
+from directory.folding import words
 from directory.index import queries
-from directory.index.queries import CANDIDATES, WEIGHTS, Branch
-from directory.indexing import FIELDS, NAME, PLACE, PROFESSION, Field, field_of
+from directory.index.queries import WEIGHTS, Branch
+from directory.index.ways import Ways, allow_mistakes, around, branches_of, ways_of
+from directory.indexing import FIELDS, NAME, PLACE, PROFESSION, field_of
 from directory.places import Near, near_asked
 from directory.queries import Connection
-from directory.synonyms import OPTIONAL, district_asked, written_out
+from directory.question import QUESTION_WORDS, RESULTS, Asked, Page, asked_words, page_of, readable
 
-QUESTION_CHARACTERS = 200  # nobody types more; each word costs look-ups
-QUESTION_WORDS = 10
-RESULTS = CANDIDATES  # at most, over all pages: a longer list is a question to make narrower
 COMPLETIONS = 8  # what fits under a field
-BEGUN_FROM = 2  # letters; a single one begins too many words
-NEAR_TERMS = 20  # of the words really near, the most used
-FREQUENT = 20_000  # listings; when every word is in more, a tenth of the index answers
-
-# Levels of `queries.WEIGHTS`.
-_EQUAL, _FIRST, _WORKPLACE, _BEGUN, _NEAR, _FAR = range(len(WEIGHTS))
-_EXACT = (_EQUAL, _FIRST, _NEAR, _FAR)  # mistakes of words that the index does not hold: there is nothing better
-_ANY = tuple(range(len(WEIGHTS)))
-_RINGS = (0.1, 0.25, 0.5, 1.001)  # shares of the distance asked, for the levels of _EXACT
 _HOW = ("equal", "equal", "equal", "begun", "one mistake", "like it")
 _IDENTIFIER = re.compile(r"[0-9][0-9AB][0-9]{7,12}", re.ASCII)
-
-
-class BadCursor(ValueError):
-    """`after` is not of this question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,57 +79,6 @@ class Found:
         return self.organisation
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A word of the question, the fields it may stand in, and what it is when written as one with the particle before.
-
-    `optional` words may match, and must not; `exact` ones are not begun.
-    """
-
-    word: str
-    fields: tuple[Field, ...]
-    optional: bool = False
-    exact: bool = False
-    joined: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _Ways:
-    """Terms of the index that a word of the question stands for, by the levels of `queries.WEIGHTS`."""
-
-    levels: tuple[list[int], ...] = field(default_factory=lambda: tuple([] for _ in WEIGHTS))
-    uses: int = 0  # as they are, or mistyped
-    begun_uses: int = 0
-    dense: bool = False  # begins more words than are listed
-    looked_near: bool = False
-    rings: bool = False  # levels of this one are distances
-    begun: list[int] = field(default_factory=list)
-
-    def add(self, level: int, terms: Sequence[int], fields: tuple[Field, ...]) -> None:
-        for term in terms:
-            where = term & 7
-            if where not in fields:
-                continue
-            kept = level
-            if level == _EQUAL and where == Field.FIRST_NAME:
-                kept = _FIRST
-            elif level == _EQUAL and where == Field.WORKPLACE:
-                kept = _WORKPLACE
-            self.levels[kept].append(term)
-
-    def allow_begun(self) -> None:
-        """Take the word for the beginning of another: the last of a question, or one that the index does not hold."""
-        self.levels[_BEGUN][:] = self.begun
-
-    @property
-    def known(self) -> bool:
-        return self.dense or any(self.levels)
-
-    @property
-    def exact(self) -> bool:
-        return any(self.levels[level] for level in _EXACT)
-
-
 async def search(
     connection: Connection,
     question: str,
@@ -160,8 +93,8 @@ async def search(
     `near` is where, else the question may end in it ("près de 69003 20 km"). `after` continues behind a listing found
     (`Found.after`). Raises BadCursor.
     """
-    text = _readable(question)
-    page = _page(limit, after, f"{text}\n{near or ''}")
+    text = readable(question)
+    page = page_of(limit, after, f"{text}\n{near or ''}")
     if (known := await _identified(connection, text)) is not None:
         return await _details(connection, known, page)
     asked = asked_words(text, FIELDS)
@@ -183,8 +116,8 @@ async def search_fields(
     explain: bool = False,
 ) -> list[Found]:
     """By field: a person's or structure's name, a profession or specialty, a town or postcode; empty ones are free."""
-    texts = [_readable(text) for text in (name, profession, place)]
-    page = _page(limit, after, "\n".join([*texts, str(near or "")]))
+    texts = [readable(text) for text in (name, profession, place)]
+    page = page_of(limit, after, "\n".join([*texts, str(near or "")]))
     asked = [
         one for text, fields in zip(texts, (NAME, PROFESSION, PLACE), strict=True) for one in asked_words(text, fields)
     ]
@@ -196,61 +129,8 @@ async def complete(connection: Connection, text: str, limit: int = COMPLETIONS) 
 
     Mistakes are not looked for: who types goes on.
     """
-    found = await _ranked(connection, asked_words(_readable(text), FIELDS), _page(limit, "", ""), mistakes_too=False)
+    found = await _ranked(connection, asked_words(readable(text), FIELDS), page_of(limit, "", ""), mistakes_too=False)
     return sorted(found, key=lambda one: not one.mailboxes)
-
-
-def _readable(text: str) -> str:
-    """The start of a question; what nobody types (NUL, lone surrogates) is a space, since no database takes it."""
-    return "".join(c if c.isprintable() else " " for c in text[:QUESTION_CHARACTERS]).strip()
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """Which part of the answer is asked for: `limit` listings from `offset` on.
-
-    `key` is the question's own, `stage` how far mistakes were allowed for the pages before.
-    """
-
-    limit: int
-    offset: int
-    stage: int
-    key: str
-
-
-_CURSOR = re.compile(r"([0-2])\.(\d{1,3})-(\w{12})", re.ASCII)
-
-
-def _page(limit: int, after: str, question: str) -> _Page:
-    key = blake2b(question.encode(), digest_size=6).hexdigest()
-    if not after:
-        return _Page(min(max(1, limit), RESULTS), 0, 0, key)
-    cursor = _CURSOR.fullmatch(after)
-    if cursor is None or cursor[3] != key:
-        raise BadCursor("this cursor is of another question")
-    offset = min(int(cursor[2]), RESULTS)
-    return _Page(min(max(1, limit), RESULTS - offset), offset, int(cursor[1]), key)
-
-
-def asked_words(text: str, fields: tuple[Field, ...]) -> list[Asked]:
-    """The words of a question, with "lyon 3" understood as the arrondissement."""
-    asked: list[Asked] = []
-    seen = [written_out(word) for word in words(text)]
-    place = 0
-    while place < len(seen):
-        word = seen[place]
-        before = seen[place - 1] if place else ""
-        place += 1
-        joined = before + word if before in OPTIONAL else ""
-        asked.append(Asked(word, fields, optional=word in OPTIONAL, joined=joined))
-        if place < len(seen) and Field.TOWN in fields and (number := district_asked(word, seen[place])):
-            asked.append(Asked(number, (Field.TOWN,), exact=True))
-            place += 1
-    if len(asked) > 1 and len(asked[-1].word) < BEGUN_FROM:  # one letter, of a word that is being typed
-        asked[-1] = replace(asked[-1], optional=True)
-    if all(one.optional for one in asked):  # "Le", a family name, asked alone
-        asked = [Asked(one.word, one.fields) for one in asked]
-    return list(dict.fromkeys(asked))[:QUESTION_WORDS]
 
 
 async def _identified(connection: Connection, text: str) -> list[tuple[str, str, str]] | None:
@@ -271,7 +151,7 @@ async def _identified(connection: Connection, text: str) -> list[tuple[str, str,
 async def _ranked(
     connection: Connection,
     asked: Sequence[Asked],
-    page: _Page,
+    page: Page,
     *,
     near: Near | None = None,
     mistakes_too: bool = True,
@@ -280,20 +160,20 @@ async def _ranked(
     required = [one for one in asked if not one.optional]
     if not (required or near) or page.limit < 1:
         return []
-    ways, extra = await _ways(connection, asked) if asked else ([], [])
+    ways, extra = await ways_of(connection, asked) if asked else ([], [])
     if near:
-        if not (around := await _around(connection, near)).known:
+        if not (place := await around(connection, near)).known:
             return []
         required.insert(0, Asked(near.place, PLACE, exact=True))
-        ways.insert(0, around)
+        ways.insert(0, place)
     if mistakes_too:
-        await _mistyped(connection, required, ways, [way for way in ways if not way.known])
+        await allow_mistakes(connection, required, ways, [way for way in ways if not way.known])
     for stage in range(3 if mistakes_too else 1):
         if stage == 1:
-            await _mistyped(connection, required, ways, [way for way in ways if not way.looked_near])
+            await allow_mistakes(connection, required, ways, [way for way in ways if not way.looked_near])
             for way in ways:
                 way.allow_begun()
-        branches = _branches(ways, stage)
+        branches = branches_of(ways, stage)
         if not branches or (page.offset and stage != page.stage):
             continue
         rows = await _find(connection, required, ways, extra, branches, page)
@@ -303,141 +183,13 @@ async def _ranked(
     return []
 
 
-def _branches(ways: Sequence[_Ways], stage: int) -> tuple[Branch, ...]:
-    """The ways to find: all words as asked (stage 0), mistakes in one of them or in all (1), or one missing (2)."""
-    everywhere = tuple(range(len(ways)))
-    unknown = [place for place in everywhere if not ways[place].known]
-    if stage == 2:
-        if len(ways) == 1 or len(unknown) > 1:
-            return ()
-        left_out = unknown or [place for place in everywhere if not ways[place].rings]
-        rests = [tuple(place for place in everywhere if place != missing) for missing in left_out]
-        return tuple(_wide(ways, rest, 0)[0] for rest in rests)
-    if unknown:
-        return ()
-    if stage == 1:
-        one_wrong = [_wide(ways, everywhere, 0, wrong)[0] for wrong in everywhere]
-        return (*one_wrong, replace(_wide(ways, everywhere, 1, *everywhere)[0], fallback=True))
-    branches: list[Branch] = []
-    if all(way.exact for way in ways):
-        if len(ways) == 1 and ways[0].levels[_EQUAL] and ways[0].levels[_FIRST]:
-            branches.append(Branch(everywhere, ((_EQUAL,),)))
-        branches += _wide(ways, everywhere, 1)
-    # Names are read for a beginning of very many words, unless those of half a nation would have to be.
-    last = ways[-1]
-    named = Branch(everywhere, tuple(_ANY for _ in ways), named=True)
-    if last.dense and len(ways) == 1:
-        branches.append(replace(named, tier=3))
-    if any(way.levels[_WORKPLACE] or way.levels[_BEGUN] for way in ways):
-        branches += _wide(ways, everywhere, 4, *everywhere)
-    if last.dense and len(ways) > 1 and min(way.uses for way in ways[:-1]) < FREQUENT:
-        branches.append(replace(named, tier=6))
-    return tuple(_by_rings(branches)) if ways[0].rings else tuple(branches)
-
-
-def _by_rings(branches: Sequence[Branch]) -> Iterator[Branch]:
-    """Each branch ring after ring around the place that is the first word, so that the nearest are met first."""
-    for branch in branches:
-        if not branch.sample:
-            for ring in range(1, len(_EXACT) + 1):
-                tier = branch.tier * len(_EXACT) + ring
-                yield replace(branch, levels=(_EXACT[:ring], *branch.levels[1:]), tier=tier)
-
-
-def _wide(ways: Sequence[_Ways], places: tuple[int, ...], tier: int, *wrong: int) -> tuple[Branch, ...]:
-    """A branch, behind the same in the sample of the index where every word is in very many listings.
-
-    Words at the places `wrong` may be whatever they may stand for, others what they are.
-    """
-    every = {place: place in wrong or not ways[place].exact for place in places}
-    uses = {place: ways[place].uses + (ways[place].begun_uses if every[place] else 0) for place in places}
-    # What the index spends on a word grows with the terms that it may be: two words lead to few enough listings.
-    rarest = sorted(places, key=lambda place: (every[place], uses[place]))
-    read = tuple(place for place in rarest[2:] if every[place])
-    branch = Branch(places, tuple(_ANY if every[place] else _EXACT for place in places), tier + 1, read=read)
-    return (replace(branch, tier=tier, sample=True), branch) if min(uses.values()) >= FREQUENT else (branch,)
-
-
-async def _ways(connection: Connection, asked: Sequence[Asked]) -> tuple[list[_Ways], list[int]]:
-    """What the words of a question are in the index: those that must match, and terms that count one more each."""
-    ways: list[_Ways] = []
-    extra: list[int] = []
-    equal: list[str] = []
-    begun: list[str] = []
-    owners: list[tuple[_Ways | None, Asked]] = []
-    for one in asked:
-        way = None if one.optional else _Ways()
-        if way:
-            ways.append(way)
-        for word in filter(None, (one.word, "" if one.optional else one.joined)):
-            equal.append(word)
-            may_go_on = way and word == one.word and not one.exact and len(word) >= BEGUN_FROM
-            begun.append(word if may_go_on else "")
-            owners.append((way, one))
-    for row in await connection.fetch(queries.WORDS, equal, begun):
-        way, one = owners[row["place"] - 1]
-        if way is None:
-            extra += row["terms"]
-        elif row["how"] == "begun":
-            way.begun = [term for term in row["terms"] if term & 7 in one.fields]
-            way.begun_uses = row["uses"]
-            way.dense = not row["complete"] and Field.LAST_NAME in one.fields and one is asked[-1]
-        else:
-            way.add(_EQUAL, row["terms"], one.fields)
-            way.uses += row["uses"]
-            if row["word"] != one.word:
-                extra += row["terms"]
-    for way in ways:
-        if way is ways[-1] or not way.exact:
-            way.allow_begun()
-    return ways, extra
-
-
-async def _around(connection: Connection, near: Near) -> _Ways:
-    """The postcodes near a place, as a word whose levels are rings around it: nearer ones count more."""
-    around = _Ways(looked_near=True, rings=True)
-    for row in await connection.fetch(queries.NEAR_PLACES, near.place, near.kilometres):
-        share = row["kilometres"] / near.kilometres
-        around.levels[next(level for level, most in zip(_EXACT, _RINGS, strict=True) if share <= most)].append(
-            row["term"]
-        )
-        around.uses += row["uses"]
-    return around
-
-
-async def _mistyped(
-    connection: Connection, required: Sequence[Asked], ways: Sequence[_Ways], some: Sequence[_Ways]
-) -> None:
-    """Add to `some` of the words what they may be with a mistake or two, or heard alike."""
-    places, keys, sounds = [], [], []
-    for place, (one, way) in enumerate(zip(required, ways, strict=True)):
-        if way in some:
-            way.looked_near = True
-            if not one.exact and (key := near(one.word)):
-                places.append(place)
-                keys.append(" ".join(key))
-                sounds.append(sound(one.word))
-    if not places:
-        return
-    rows = await connection.fetch(queries.NEAR, places, keys, sounds)
-    for row in sorted(rows, key=lambda row: -row["uses"]):
-        one, way = required[row["place"]], ways[row["place"]]
-        gap = distance(one.word, row["word"], mistakes(one.word))
-        if gap == 0:
-            continue
-        level = _NEAR if gap == 1 else _FAR
-        if (gap <= mistakes(one.word) or row["alike"]) and len(way.levels[level]) < NEAR_TERMS:
-            way.add(level, row["terms"], one.fields)
-            way.uses += row["uses"]
-
-
 async def _find(
     connection: Connection,
     required: Sequence[Asked],
-    ways: Sequence[_Ways],
+    ways: Sequence[Ways],
     extra: list[int],
     branches: tuple[Branch, ...],
-    page: _Page,
+    page: Page,
 ) -> list[asyncpg.Record]:
     levels = [terms for way in ways for terms in way.levels]
     texts = [one.word for one in required]
@@ -449,7 +201,7 @@ async def _find(
 async def _explained(
     connection: Connection,
     required: Sequence[Asked],
-    ways: Sequence[_Ways],
+    ways: Sequence[Ways],
     found: Sequence[Found],
     rows: Sequence[asyncpg.Record],
 ) -> list[Found]:
@@ -470,7 +222,7 @@ async def _explained(
     return [replace(one, matches=tuple(matches(set(row["words"])))) for one, row in zip(found, rows, strict=True)]
 
 
-async def _details(connection: Connection, keys: Sequence[tuple[str, str, str]], page: _Page) -> list[Found]:
+async def _details(connection: Connection, keys: Sequence[tuple[str, str, str]], page: Page) -> list[Found]:
     some = keys[page.offset : page.offset + page.limit]
     if not some:
         return []

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from directory.load import Loaded, LoadRefused, load
-from directory.search import BadCursor, Found
+from directory.question import BadCursor
+from directory.search import Found
 from directory.search import search as search_directory
 from server.base import clock
 from server.cli import export

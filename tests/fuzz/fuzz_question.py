@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from directory.folding import LONGEST_WORD, NEAR_PREFIX, distance, joined, mistakes, near, sound, words
 from directory.indexing import FIELDS
-from directory.search import QUESTION_WORDS, asked_words
+from directory.question import QUESTION_WORDS, asked_words
 
 
 def fuzz(data: bytes) -> None:

@@ -14,7 +14,8 @@ import pytest
 from directory.folding import near, words
 from directory.listing import refresh
 from directory.load import load
-from directory.search import BadCursor, Found, complete, search, search_fields
+from directory.question import BadCursor
+from directory.search import Found, complete, search, search_fields
 from server.db.embedded import EmbeddedPostgres
 from tests.bench.nation import write
 from tests.conftest import Database, drop_database, make_database
