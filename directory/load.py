@@ -153,7 +153,7 @@ class _Load:
                 self._changed = difference.changed
                 self._lines = difference.lines - self._problems.count
                 self._check_lines()
-                return await self._bring_difference(difference)
+                return await self._bring_difference(difference, own)
         self._known = {source.kind: KnownLines() for source in files}
         stage = Stage()
         await self._copy(whole(files, stage, self._known, own, self._problems, self._progress))
@@ -196,7 +196,7 @@ class _Load:
             if copying:
                 await copying
 
-    async def _bring_difference(self, difference: Difference) -> tuple[Stage, Changes]:
+    async def _bring_difference(self, difference: Difference, own: set[str]) -> tuple[Stage, Changes]:
         connection, scope, texts = self._connection, difference.scope, ScopeTexts()
         for line in difference.came:
             (texts.addresses if "@" in line.subject else texts.persons).add(line.subject)
@@ -220,7 +220,7 @@ class _Load:
         texts.addresses |= {row[0] for row in await connection.fetch(queries.ADDRESSES_OF, persons, addresses)}
         scope.addresses |= texts.addresses
         stage = await asyncio.to_thread(difference.stage)
-        texts.addresses |= scope.addresses
+        texts.addresses |= scope.addresses | own
         texts.organisations |= stage.organisations | stage.numbers
         await copy(connection, stage.taken())
         return stage, await merge.compare(connection, self._now, self._progress, texts)

@@ -49,8 +49,8 @@ class KnownLines:
         self.places.frombytes(places)
 
     def parts(self) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """All lines, some at a time, as bytes."""
-        for start in range(0, len(self.digests), PART_LINES):
+        """All lines, some at a time, as bytes; at least one part."""
+        for start in range(0, len(self.digests) or 1, PART_LINES):
             end = start + PART_LINES
             yield (
                 self.digests[start:end].tobytes(),

@@ -180,6 +180,7 @@ KEEP_LINES = (
 # The texts behind numbers of persons that are no RPPS and of mailboxes of organisations: few.
 OTHER_SUBJECTS = """
 SELECT national_id FROM directory.professional WHERE national_id NOT LIKE '8%'
+UNION SELECT national_id FROM directory.know_how WHERE national_id NOT LIKE '8%'
 UNION SELECT address FROM directory.mailbox_entry WHERE national_id = ''
 """
 # Which structures rows of these persons and addresses name.
@@ -301,3 +302,43 @@ DELETE FROM stage_touched t USING stage_touched o
  WHERE t.ctid > o.ctid AND (t.national_id, t.profession_code, t.organisation_id)
        = (o.national_id, o.profession_code, o.organisation_id)
 """
+
+LAST_LOAD = """
+SELECT loaded_at, files, counts,
+       (SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
+         WHERE relnamespace = 'directory'::regnamespace AND relkind = 'r') AS size,
+       pg_total_relation_size('directory.listing') + pg_total_relation_size('directory.word') AS index_size
+  FROM directory.load ORDER BY load_id DESC LIMIT 1
+"""
+# Every row about a key ($1), which may be a person's ($2): its own, and those that name it.
+_PLACES = "SELECT organisation_id FROM directory.organisation WHERE organisation_id = $1 OR finess = $1 OR siret = $1"
+_BOX = "SELECT {} FROM directory.mailbox_entry WHERE address = $1"
+SHOW = {
+    "professional": f"""
+    SELECT to_jsonb(p)::text FROM directory.professional p
+     WHERE national_id IN ($2, ({_BOX.format("national_id")})) ORDER BY profession_code
+    """,
+    "know_how": f"""
+    SELECT to_jsonb(h)::text FROM directory.know_how h
+     WHERE national_id IN ($2, ({_BOX.format("national_id")})) ORDER BY profession_code, code
+    """,
+    "activity": f"""
+    SELECT to_jsonb(a)::text FROM directory.activity a
+     WHERE national_id IN ($2, ({_BOX.format("national_id")})) ORDER BY activity_id
+    """,
+    "organisation": f"""
+    SELECT to_jsonb(o)::text FROM directory.organisation o
+     WHERE organisation_id IN ({_PLACES}) OR organisation_id = ({_BOX.format("organisation_id")})
+        OR organisation_id IN (SELECT organisation_id FROM directory.activity WHERE national_id = $2)
+     ORDER BY organisation_id
+    """,
+    "mailbox_entry": f"""
+    SELECT to_jsonb(m)::text FROM directory.mailbox_entry m
+     WHERE address = $1 OR (national_id = $2 AND national_id <> '') OR organisation_id IN ({_PLACES}) ORDER BY address
+    """,
+    "mailbox_certificate": """
+    SELECT (to_jsonb(c) - 'certificate')::text FROM directory.mailbox_certificate c WHERE address IN ($1, $2)
+     ORDER BY not_after
+    """,
+    "gone": "SELECT to_jsonb(g)::text FROM directory.gone g WHERE key IN ($1, $2) ORDER BY kind",
+}

@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from directory.load import Loaded, LoadRefused, load
 from directory.question import BadCursor
 from directory.search import Found
 from directory.search import search as search_directory
-from server.base import clock
-from server.cli import export
+from server.cli import export, national
 from server.cli.admin import Admin
-from server.cli.common import Failure, HomeOption, JsonOption, answer_json, err, out, run, settings_of
+from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
 
 app = typer.Typer(no_args_is_help=True, help="The national directory of professionals and structures.")
+app.command("import")(national.import_)
+app.command()(national.diff)
+app.command()(national.status)
+app.command()(national.show)
 app.command()(export.export)
-
-
-@app.command("import")
-def import_(
-    files: Annotated[
-        list[Path], typer.Argument(exists=True, help="PS_LibreAcces and Correspondance_MSSante files, or their ZIP.")
-    ],
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Replace the directory by what the files say, in one transaction; refused files leave the old one."""
-    settings = settings_of(home)
-
-    async def work() -> Loaded:
-        async with Admin(settings) as admin:
-            with err.status("Directory") as status:
-                return await load(
-                    admin.connection,
-                    files,
-                    clock.now(),
-                    progress=lambda stage, done, total=0: status.update(f"{stage}: {done:,}"),
-                )
-
-    try:
-        loaded = run(work())
-    except LoadRefused as refusal:
-        lines = "".join(f"\n  {problem}" for problem in refusal.problems)
-        raise Failure(f"The directory is as before: {refusal}{lines}") from None
-    if as_json:
-        answer_json({"counts": loaded.counts, "lines": loaded.lines, "left_out": loaded.left_out})
-        return
-    for problem in loaded.problems:
-        err.print(str(problem), markup=False)
-    counts = ", ".join(f"{count:,} {name}" for name, count in loaded.counts.items())
-    out.print(f"{loaded.lines:,} lines read, {loaded.left_out:,} left out. The directory holds {counts}.", markup=False)
 
 
 @app.command()

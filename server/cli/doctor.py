@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crypto.errors import CryptoError
 from crypto.pki.hygiene import ENDS_SOON, Found, Trouble
 from crypto.smime.anchors import TrustAnchors
+from directory.national import standing
 from server.app import LISTENERS, bind
 from server.base import clock, health, landlock, log
 from server.base.limits import ALARM_WINDOW_HOURS, MIB
@@ -205,6 +206,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             trusted = await state(admin.connection)
             certificates = await certificates_found(admin, settings)
             published = await entry.standing(admin.connection, admin.edge)
+            loaded = await standing.standing(admin.connection)
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
@@ -215,8 +217,20 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         for finding in _published(published):
             yield finding
+        yield _directory(loaded, clock.now())
         for alarm in raised:
             yield _volume(alarm)
+
+
+def _directory(loaded: standing.Standing | None, now: datetime) -> Finding:
+    """The national files are loaded, and lately."""
+    advice = "caducee directory import … every day: docs/operator.md"
+    if loaded is None:
+        return Finding(Level.WARNING, "directory", "no national file was ever loaded.", advice)
+    text = f"loaded on {loaded.loaded_at:%Y-%m-%d}."
+    if loaded.is_old(now):
+        return Finding(Level.WARNING, "directory", text, advice)
+    return Finding(Level.GOOD, "directory", text)
 
 
 def _published(found: entry.Standing) -> Iterator[Finding]:
