@@ -206,8 +206,12 @@ class _Load:
                 texts.organisations.add(line.place.row[0])
         await self._name_subjects(scope.subjects, texts)
         persons, addresses = list(texts.persons), list(texts.addresses)
-        rows = await connection.fetch(queries.ORGANISATIONS_OF, persons, addresses)
-        texts.organisations |= {row[0] for row in rows if place_key(row[0]) in scope.places}
+        for row in (
+            *await connection.fetch(queries.ORGANISATIONS_OF, persons, addresses),
+            *await connection.fetch(queries.TOLD_BY_OTHERS),
+        ):
+            if place_key(row[0]) in scope.places:
+                texts.organisations.add(row[0])
         if any(kind is Kind.FINESS and lines.digests for kind, lines in difference.went) or any(
             line.subject == "" for line in difference.came
         ):

@@ -193,6 +193,8 @@ NUMBERS_OF = """
 SELECT finess AS number FROM directory.organisation WHERE organisation_id = ANY($1) AND finess <> ''
 UNION SELECT siret FROM directory.organisation WHERE organisation_id = ANY($1) AND siret <> ''
 """
+# Structures that a line which went may have been alone to tell: no row need name them.
+TOLD_BY_OTHERS = "SELECT organisation_id FROM directory.organisation WHERE told_by > 0"
 # Structures that the FINESS file may speak of.
 WITH_FINESS = "SELECT organisation_id, finess FROM directory.organisation WHERE finess <> ''"
 
