@@ -242,7 +242,8 @@ SHOW_KNOW_HOW = """
 SELECT national_id, profession_code, kind_code, code, label
   FROM directory.know_how WHERE national_id = ANY($1) ORDER BY national_id, profession_code, code
 """
-_MAILBOX = "m.address, m.kind, m.national_id, m.organisation_id, m.service, m.paperless, m.changed_at"
+_MAILBOX = """
+m.address, m.kind, m.national_id, m.organisation_id, m.service, m.description, m.rank, m.paperless, m.changed_at"""
 SHOW_MAILBOXES_OF_PERSONS = f"""
 SELECT {_MAILBOX} FROM directory.mailbox_entry m
  WHERE m.national_id = ANY($1) AND {THE_PERSONS} ORDER BY m.address

@@ -124,8 +124,7 @@ def mailbox(row: Row) -> dict[str, Any]:
     kind = _concept(_MAILBOXES.systems["TRE_R257-TypeBAL"], "TRE_R257-TypeBAL", row["kind"], "")
     mail = {"system": url("TRE_R256-TypeMessagerie"), "code": "MSSANTE", "display": "MSSANTE"}
     told = [{"url": "type", "valueCodeableConcept": kind}]
-    if row["service"]:
-        told.append({"url": "service", "valueString": row["service"]})
+    told += [{"url": name, "valueString": row[name]} for name in ("description", "service") if row[name]]
     told.append({"url": "digitization", "valueBoolean": row["paperless"]})
     return {
         "extension": [
@@ -135,6 +134,7 @@ def mailbox(row: Row) -> dict[str, Any]:
         "system": "email",
         "value": row["address"],
         "use": "work",
+        **({"rank": row["rank"]} if row["rank"] else {}),
     }
 
 

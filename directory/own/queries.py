@@ -94,22 +94,22 @@ SETTLE = (
     f"""
     INSERT INTO directory.mailbox_entry AS old
            (address, kind, national_id, profession_code, organisation_id, service, paperless, unlisted, source,
-            description, responsible, rank)
+            description, rank)
     SELECT o.address, o.kind, o.national_id,
            CASE WHEN o.national_id = '' THEN '' ELSE coalesce(({_KNOWN_PERSON}), o.profession_code) END,
            coalesce(({_PLACE.format(told_by=TOLD_BY_US)}), ''), o.service, false, o.unlisted, 'own',
-           o.description, o.responsible, o.rank
+           o.description, o.rank
       FROM {_SAID}
         ON CONFLICT (address) DO UPDATE SET
-           (kind, national_id, profession_code, organisation_id, service, unlisted, source, description, responsible,
-            rank, changed_at)
+           (kind, national_id, profession_code, organisation_id, service, unlisted, source, description, rank,
+            changed_at)
          = (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
-            excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank, now())
+            excluded.unlisted, 'own', excluded.description, excluded.rank, now())
      WHERE (old.kind, old.national_id, old.profession_code, old.organisation_id, old.service, old.unlisted, old.source,
-            old.description, old.responsible, old.rank)
+            old.description, old.rank)
            IS DISTINCT FROM
            (excluded.kind, excluded.national_id, excluded.profession_code, excluded.organisation_id, excluded.service,
-            excluded.unlisted, 'own', excluded.description, excluded.responsible, excluded.rank)
+            excluded.unlisted, 'own', excluded.description, excluded.rank)
     RETURNING national_id, profession_code, organisation_id, 'mailbox' AS kind, address AS key
     """,
 )

@@ -68,7 +68,7 @@ async def test_found_at_once_and_gone_at_once(owner: asyncpg.Connection) -> None
     team = (await found(owner, "clinique essais urgences"))[TEAM.address]
     assert (team.name, team.finess) == ("Clinique des Essais", "690000013")
     row = await owner.fetchrow("SELECT * FROM directory.mailbox_entry WHERE address = $1", TEAM.address)
-    assert (row["source"], row["description"], row["responsible"]) == ("own", TEAM.description, TEAM.responsible)
+    assert (row["source"], row["description"], row["rank"]) == ("own", TEAM.description, 0)
     assert await withdraw(owner, [DOCTOR.address, TEAM.address, "nobody@msg.exemple.fr"], NOW) == [
         DOCTOR.address,
         TEAM.address,

@@ -27,9 +27,9 @@ CREATE TABLE directory.own_mailbox (
 -- What nobody is shown is not in it: whoever asks takes as long whether there is an unlisted mailbox or none.
 CREATE INDEX own_mailbox_near ON directory.own_mailbox USING gin (near) WHERE withdrawn_at IS NULL AND NOT unlisted;
 
--- Said by who publishes a mailbox; the national files do not tell it. Rank 1 is preferred, 0 is none.
-ALTER TABLE directory.mailbox_entry ADD description text NOT NULL DEFAULT '',
-    ADD responsible text NOT NULL DEFAULT '', ADD rank smallint NOT NULL DEFAULT 0;
+-- Said by who publishes a mailbox; the national files do not tell it. Rank 1 is preferred, 0 is none. (Who answers for a
+-- mailbox is told to the national directory alone, whose public profile has no place for it.)
+ALTER TABLE directory.mailbox_entry ADD description text NOT NULL DEFAULT '', ADD rank smallint NOT NULL DEFAULT 0;
 -- Who told a row, as for organisations: 0 and 1 the national files, 3 this operator alone.
 ALTER TABLE directory.professional ADD told_by smallint NOT NULL DEFAULT 0;
 CREATE INDEX professional_ours ON directory.professional (national_id) WHERE told_by = 3;

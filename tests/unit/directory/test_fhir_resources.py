@@ -39,6 +39,8 @@ MAILBOX = {
     "national_id": "810003461033",
     "organisation_id": "F754567860",
     "service": "",
+    "description": "",
+    "rank": 0,
     "paperless": True,
     "changed_at": NOW,
 }
@@ -134,6 +136,14 @@ def test_a_structure_and_its_legal_entity() -> None:
     known = resources.organization(PLACE | {"legal": "750000001"}, [])
     assert known["partOf"]["reference"] == "Organization/750000001"
     assert made["address"][0]["extension"][0]["valueCoding"]["code"] == "75114"
+
+
+def test_what_an_operator_says_of_its_mailbox() -> None:
+    said = MAILBOX | {"kind": "ORG", "description": "Comptes rendus", "rank": 1}
+    made = holds(resources.organization(PLACE, [said]), Organization)
+    (contact,) = [one for one in made["telecom"] if one["system"] == "email"]
+    assert contact["rank"] == 1
+    assert {"url": "description", "valueString": "Comptes rendus"} in contact["extension"][1]["extension"]
 
 
 def test_a_service() -> None:
