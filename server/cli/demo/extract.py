@@ -1,4 +1,5 @@
-"""A public extract of mailboxes with the two of the story, in the national file's exact form (fictitious people)."""
+"""A public extract of mailboxes in the national file's exact form: the two of the story, of which their operator says
+more, and a pharmacist's at another operator (fictitious people)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,10 @@ def write_extract(folder: Path, doctor: str, rpps: str, pharmacy: str, finess: s
     person += ["Médecin", "SM26", "Qualifié en médecine générale", "O", "CABINET DU DR MARTIN", "", *place]
     team = ["ORG", pharmacy, "", "", "", "FINESS", finess, "Officine", "", "", "", "", "", "", "", "", "", "O"]
     team += ["PHARMACIE DU CENTRE", "PHARMACIE DU CENTRE", *place]
+    other = ["PER", "paul.exemple@operateur.exemple", "8", "10000000025", "810000000025", "FINESS", finess, "Officine"]
+    other += ["Docteur", "EXEMPLE", "Paul", "C", "Civil", "21", "Pharmacien", "", "", "O"]
+    other += ["PHARMACIE DU CENTRE", "PHARMACIE DU CENTRE", *place]
+    lines = [NATIONAL_COLUMNS, *map("|".join, (person, team, other))]
     file = folder / "Extraction_Correspondance_MSSante_202611240200.txt"
-    file.write_text("\n".join([NATIONAL_COLUMNS, "|".join(person), "|".join(team)]) + "\n", encoding="utf-8")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file

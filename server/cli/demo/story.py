@@ -98,7 +98,7 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
     caducee("directory", "import", str(extract))
     found = json.loads(caducee("directory", "search", "pharmacie du centre", "lyon", "--json"))
     listed = [address for listing in found for _, address in listing["mailboxes"]]
-    _check(listed == [PHARMACY], f"the directory finds the pharmacy by its name and town: {listed}")
+    _check(PHARMACY in listed, f"the directory finds the pharmacy by its name and town: {listed}")
     stack.enter_context(_serving(home))
     ports: dict[str, int] = json.loads((home / "run" / "ports.json").read_text())
     _told("every role answers: " + ", ".join(f"{name} {port}" for name, port in ports.items()))
