@@ -245,9 +245,11 @@ class Audit:
         detail = {"actor": actor, "server": server, "account": account}
         await self._write(connection, ACTS, "mailbox-migrated", owner_id, actor, detail)
 
-    async def holder_bound(self, connection: asyncpg.Connection, actor: str, owner_id: int) -> None:
-        """Somebody opens this mailbox from now on as the person that an identity provider names."""
-        await self._write(connection, ACTS, "holder-bound", owner_id, actor, {"actor": actor})
+    async def holders_bound(self, connection: asyncpg.Connection, actor: str, owner_ids: Sequence[int]) -> None:
+        """Each of these mailboxes is opened from now on by the person that an identity provider names."""
+        await self.ready(connection)
+        detail = {"actor": actor}
+        await write(connection, [self._event(ACTS, "holder-bound", one, actor, detail) for one in owner_ids])
 
     async def holder_unbound(self, connection: asyncpg.Connection, actor: str, owner_id: int) -> None:
         """Nobody opens this mailbox any more by an identity provider, but who is bound anew."""

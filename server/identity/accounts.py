@@ -28,6 +28,7 @@ from server.base.limits import SIGN_IN_SESSION_SECONDS
 from server.db.gathered import Gathered
 from server.db.pool import AWAY, FULL, trouble
 from server.identity import certificates, delegations, queries, sasl
+from server.identity.holders import WARNING
 from server.identity.local import alerts
 from server.identity.local.alerts import Happened
 from server.identity.local.model import Alert
@@ -143,7 +144,8 @@ class Accounts:
 
     async def _find(self, wanted: list[tuple[bytes, bytes]]) -> list[asyncpg.Record | None]:
         found: list[asyncpg.Record | None] = [None] * len(wanted)
-        for row in await self._pool.fetch(queries.BY_HASH, *map(list, zip(*wanted, strict=True))):
+        hashes, tokens = map(list, zip(*wanted, strict=True))
+        for row in await self._pool.fetch(queries.BY_HASH, hashes, tokens, clock.now() - WARNING):
             found[row["question"] - 1] = row
         return found
 

@@ -4,8 +4,8 @@ Invariants: neither a national identifier nor a provider's name for somebody sta
 was not written with the edge's secret leads nowhere; each binding is in the mailbox's trail.
 
 A professional whom the directory listed and lists no more keeps their mailboxes for WARNING, and is told so at each
-sign-in; then they open none. Nobody is missing while no directory is loaded, nor who was never in it: an extract of one
-region shuts nobody else out.
+sign-in to the pages; then they open none, by app password neither. Nobody is missing while no directory is loaded, nor
+who was never in it: an extract of one region shuts nobody else out.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ async def bind(
     async with connection.transaction():
         numbers = [one.owner_id for one in bindings]
         new = await connection.fetch(queries.BIND, tokens, numbers, sealed, clock.now())
-        for row in new:
-            await Audit(edge).holder_bound(connection, actor, row["owner_id"])
+        if new:
+            await Audit(edge).holders_bound(connection, actor, [row["owner_id"] for row in new])
 
 
 async def unbind(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, actor: str = "operator") -> int:

@@ -34,6 +34,7 @@ FRESH: Final = 3_600.0
 RETRY: Final = 30.0
 REMEMBERED: Final = 5.0  # a program opens several connections at once; a revocation counts within this
 _REMEMBERED_AT_ONCE: Final = 5_000
+_AT_ONCE: Final = 20  # exchanges with one provider: whoever floods us with tokens floods nobody else
 _ANSWER: Final = 256 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Provider:
         self._log = log
         self._metadata = Kept(self._fetch_metadata)
         self._keys = Kept(self._fetch_keys)
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._answers: OrderedDict[bytes, tuple[float, asyncio.Task[Person]]] = OrderedDict()
 
     async def begin(self, asked: Mapping[str, str]) -> str:
@@ -205,7 +207,8 @@ class Provider:
     async def _asked(self, url: str, headers: Mapping[str, str], form: bytes | None = None) -> https.Answer:
         post = None if form is None else (_FORM, form)
         try:
-            answer = await https.ask(url, self._tls, _ANSWER, headers=headers, post=post, seconds=SECONDS)
+            async with self._at_once:
+                answer = await https.ask(url, self._tls, _ANSWER, headers=headers, post=post, seconds=SECONDS)
         except NotFetched as error:
             self._log.warning("identity_provider_troubled", provider=self.name, url=url, reason=str(error))
             raise away() from None

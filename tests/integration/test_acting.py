@@ -12,10 +12,13 @@ import pytest
 
 from server.audit import trail
 from server.base import clock
+from server.base.errors import Reason, Refused
 from server.identity import delegations, holders
+from server.identity.accounts import Accounts
 from server.identity.delegations import Delegation
 from server.identity.holders import WARNING, Missing
 from server.identity.model import Rights
+from server.identity.sasl import AppPassword
 from server.mailbox.create import close, create
 from server.mailbox.model import NewMailbox, OwnerKind
 from tests.store_world import DOCTOR, PHARMACY, World
@@ -62,6 +65,13 @@ async def test_a_secretary_acts_for_a_doctor_and_the_trail_names_both(web: Site)
         page = (await browser.get("/boites")).text
         assert "Dr Anne Dupont" in page
         assert "par délégation, en lecture" in page
+        # Another site's form, and one without the session's own token, open nothing.
+        boite = {"boite": str(web.world.owners[DOCTOR])}
+        assert (await browser.post("/boites", data=boite)).status_code == 403
+        elsewhere = {"Origin": "https://evil.example"}
+        assert (
+            await browser.post("/boites", data=boite | {"jeton": token_in(page)}, headers=elsewhere)
+        ).status_code == 403
         assert (await switch(browser, web.world, DOCTOR)).headers["location"] == "/messages"
         message = await browser.get("/messages/1/1")
         assert message.status_code == 200
@@ -125,6 +135,26 @@ async def test_who_holds_what_is_bound_under_the_edges_secret(web: Site) -> None
     )
     held = await holders.held(world.edge_pool, world.edge, person)
     assert held.owner_ids == (world.owners[SECRETARY],)
+
+
+async def test_who_left_opens_nothing_by_app_password_either(web: Site) -> None:
+    world = web.world
+    pool = await world.database.pool("admin")
+    secret = await Accounts(pool, world.edge).new_app_password(world.owners[PRACTICE], "test")
+    await pool.close()
+    asked = Accounts(world.edge_pool, world.edge)
+    practice = AppPassword("", PRACTICE, secret)
+    colleague = holders.Binding(world.owners[PRACTICE], PRACTICE, holders.of_rpps("99000000010"))
+    left = "UPDATE holder SET missing_since = $1 WHERE bound_at <= $2"
+    for moment in (clock.now(), clock.now() - WARNING - timedelta(days=1)):
+        assert (await asked.sign_in(practice, "192.0.2.1")).address == PRACTICE
+        await world.admin.execute(left, moment, clock.now())
+    with pytest.raises(Refused) as refusal:
+        await asked.sign_in(practice, "192.0.2.1")
+    assert refusal.value.reason is Reason.BAD_CREDENTIALS
+    # A practice of two goes on with the one who stayed.
+    await holders.bind(world.admin, world.edge, [colleague])
+    assert (await asked.sign_in(practice, "192.0.2.1")).address == PRACTICE
 
 
 async def test_a_professional_who_left_the_directory_is_warned_and_then_missing(web: Site) -> None:

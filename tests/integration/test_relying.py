@@ -198,7 +198,7 @@ async def test_a_provider_that_is_down_or_slow_stops_new_sessions_only(
         assert "Le fournisseur d’identité ne répond pas" in answer.text
         psc.faults.down = False
         callback = await way_back(browser, psc)
-        psc.faults.delay = 5.0
+        psc.faults.delay = 2.5
         assert (await browser.get(callback)).status_code == 503
         # What is open stays open, and its person can sign out.
         page = await inside.get("/messages")

@@ -36,9 +36,7 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 _IDLE = timedelta(seconds=SESSION_IDLE_SECONDS)
 _LIFE = timedelta(seconds=SESSION_LIFE_SECONDS)
 _TOUCH = timedelta(seconds=SESSION_TOUCH_SECONDS)
-_SAME = [
-    one.name for one in fields(Session) if one.name not in ("session_id", "how")
-]  # columns that are it as they are
+_AS_THEY_ARE = [one.name for one in fields(Session) if one.name not in ("session_id", "how")]  # columns
 
 
 class Sessions:
@@ -182,7 +180,7 @@ class Sessions:
 
     def _session(self, row: Any) -> Session | None:
         """A row's session; None when the row was not written with the edge's secret."""
-        named = {name: row[name] for name in _SAME}
+        named = {name: row[name] for name in _AS_THEY_ARE}
         session = Session(session_id=row["session_id"].hex(), how=SignIn(row["how"]), **named)
         return session if hmac.compare_digest(row["proof"], self._proof(row["token_hash"], session)) else None
 
