@@ -323,6 +323,7 @@ async def test_a_patient_manages_what_proves_them(web: Site, patient: Person, la
         assert "faciles à deviner" in weak.text
         changed = await patient.post("/compte/mot-de-passe/autre", page, motdepasse="quatre chiens courent")
         assert changed.status_code == 303
+        assert ">nouveau<" in await patient.page("/compte")
         # Whoever had the old password is out.
         assert (await other.get("/compte")).headers["location"] == "/?fin=1"
         later(60)  # type: ignore[operator]

@@ -8,7 +8,9 @@ import json
 import re
 import smtplib
 import tempfile
+import time
 from datetime import timedelta
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import httpx
@@ -169,12 +171,13 @@ def test_a_patient_is_invited_and_an_operator_sees_and_ends_what_signs_in(runnin
         assert browser.post("/activation", data=form).headers["location"] == "/activation/moyen"
         form = {"jeton": field_of(browser.get("/").text), "adresse": doctor}
         assert browser.post("/connexion", data=form).headers["location"] == "/messages"
-        caducee("mailbox", "app-password", doctor, home=running.home)
+        secret = caducee("mailbox", "app-password", doctor, home=running.home).split()[-1]
+        assert "Sécurité de votre messagerie" in first_subject(running, doctor, secret)
         found = json.loads(caducee("mailbox", "access", doctor, "--json", home=running.home))
         assert [len(found[kind]) for kind in ("passkeys", "app_passwords", "sessions", "devices")] == [0, 1, 1, 1]
         listed = caducee("mailbox", "access", doctor, home=running.home)
         assert f"session {found['sessions'][0]['session_id']}" in listed
-        assert "never used" in listed
+        assert "last used" in listed
         assert "code good until" in caducee("mailbox", "access", patient, home=running.home)
         for way, which in (("passkey", "1"), ("device", "x"), ("session", "0" * 32)):
             assert f"no {way} {which}" in refused("mailbox", "end-access", doctor, way, which, home=running.home)
@@ -184,6 +187,18 @@ def test_a_patient_is_invited_and_an_operator_sees_and_ends_what_signs_in(runnin
         assert browser.get("/messages").headers["location"] == "/?fin=1"
     found = json.loads(caducee("mailbox", "access", doctor, "--json", home=running.home))
     assert (found["sessions"], found["devices"]) == ([], [])
+
+
+def first_subject(served: Served, address: str, secret: str) -> str:
+    """The subject of the first message in a mailbox, once it is there."""
+    with imaplib.IMAP4_SSL("localhost", served.ports["imap_tls"], ssl_context=served.tls(), timeout=60) as reader:
+        reader.login(address, secret)
+        reader.select("INBOX")
+        while reader.search(None, "ALL")[1] == [b""]:
+            time.sleep(0.2)
+            reader.noop()
+        _, data = reader.fetch("1", "(BODY.PEEK[HEADER])")
+    return str(message_from_bytes(data[0][1], policy=policy.default)["subject"])
 
 
 def field_of(page: str) -> str:

@@ -34,6 +34,7 @@ from server.web.welcome import device_of
 router = APIRouter(prefix="/compte")
 
 _DAY = timedelta(days=1)
+_NEW = timedelta(days=7)  # so long a browser is shown as new
 _RIGHTS = {"lire": Rights.READ, "ecrire": Rights.SEND, "gerer": Rights.MANAGE | Rights.READ}
 
 
@@ -165,6 +166,7 @@ async def account_page(request: Request, visitor: Visitor, error: str = "", addr
         certificates=bound,
         rights=Rights,
         now=now,
+        new_since=now - _NEW,
     )
 
 
