@@ -51,7 +51,10 @@ _OPENING = (
 _EVENTS = {
     Alert.BROWSER: ("connexion depuis un nouveau navigateur", "sign-in from a new browser"),
     Alert.PROGRAM: ("premier usage d’un mot de passe d’application", "first use of an app password"),
-    Alert.PROOF: ("nouveau mot de passe ou nouvelle clé d’accès", "new password or new passkey"),
+    Alert.PROOF: (
+        "nouveau mot de passe, nouvelle clé d’accès ou compte lié",
+        "new password, new passkey or linked account",
+    ),
     Alert.GUESSES: (
         "beaucoup de mots de passe faux ; un nouveau navigateur devra donner un code de secours ou une clé d’accès",
         "many wrong passwords; a new browser will need a recovery code or a passkey",

@@ -39,6 +39,7 @@ from server.web.pages import (
     attachment,
     directory,
     home,
+    linking,
     listing,
     local_sign_in,
     mailboxes,
@@ -101,7 +102,7 @@ def application(opened: Services) -> ASGIApp:
     # No generated documentation: it would bring scripts from elsewhere, and this is no public API.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = opened
-    pages = (public, home, local_sign_in, activation, provider, account, account_proofs, sessions, mailboxes)
+    pages = (public, home, local_sign_in, activation, provider, account, account_proofs, linking, sessions, mailboxes)
     for page in (*pages, listing, message, attachment, reply, write, directory, record, prescription, fhir):
         app.include_router(page.router)
     app.mount("/static", _Static(directory=STATIC))

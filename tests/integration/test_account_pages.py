@@ -19,6 +19,7 @@ from server.identity.local import invitations, totp
 from server.identity.sasl import AppPassword
 from server.mailbox.create import create
 from server.mailbox.model import NewMailbox, OwnerKind
+from tests import relying
 from tests.authenticator import Authenticator
 from tests.store_world import DOCTOR, PATIENT, PHARMACY, World
 from tests.web_site import Site, site
@@ -247,6 +248,7 @@ POSTS = [
     "/compte/mots-de-passe",
     "/compte/mots-de-passe/1/fin",
     "/compte/appareils/1/fin",
+    "/compte/fournisseurs/psc",
     "/compte/delegations",
     "/compte/delegations/fin",
     "/sessions/fin",
@@ -285,9 +287,9 @@ async def test_sensitive_acts_ask_for_a_recent_proof(patient: Person, later: obj
     old = patient.browser.cookies["__Host-session"]
     right = {"motdepasse": PASSWORD, "code": patient.digits()}
     for suite in ("//autre.example", "https://autre.example/", "/\\autre.example", "/compte?x=1"):
-        assert field(await patient.page(f"/connexion/encore?suite={suite}"), "suite") == "/compte"
+        assert field(await patient.page(f"/connexion/encore?suite={suite}"), "suite") == "/messages"
     proven = await patient.post("/connexion/preuve/mot-de-passe", page, suite="//autre.example", **right)
-    assert proven.headers["location"] == "/compte"
+    assert proven.headers["location"] == "/messages"
     assert patient.browser.cookies["__Host-session"] != old
     assert 'action="/compte/mots-de-passe"' in await patient.page("/compte")
 
@@ -424,3 +426,36 @@ async def test_a_browser_is_known_after_its_first_sign_in(web: Site, patient: Pe
     number = re.findall(r"/compte/appareils/(\d+)/fin", page)[0]
     await patient.post(f"/compte/appareils/{number}/fin", page)
     assert "Aucun appareil connu" in await patient.page("/compte")
+
+
+async def test_a_patient_binds_an_account_of_a_provider_in_the_session_that_asked(world: World, tmp_path: Path) -> None:
+    settings = relying.identity(tmp_path, relying.free_port(), kind="patient", label="FranceConnect")
+    async with (
+        site(world, tmp_path, identity=settings) as web,
+        relying.provided(world, web.settings, web.base) as there,
+    ):
+
+        async def back(browser: httpx.AsyncClient, suite: str = "") -> httpx.Response:
+            begun = await browser.get(f"/connexion/{relying.NAME}{suite}")
+            return await browser.get(await there.sign_in(begun.headers["location"], person=relying.DOCTOR))
+
+        async with web.browser() as browser, web.browser() as attacker:
+            patient, other = Person(web, browser), Person(web, attacker)
+            await patient.develop(PATIENT)
+            # A link alone binds nothing, nor does what was asked for in another session.
+            assert "Aucune boîte" in (await back(browser, "?suite=/compte")).text
+            await patient.develop(PATIENT)
+            asked = await patient.post(f"/compte/fournisseurs/{relying.NAME}", await patient.page("/compte"))
+            assert "Lier FranceConnect" in asked.text
+            await other.develop(PHARMACY)
+            for cookie in browser.cookies.jar:
+                if cookie.name == "__Host-liaison":
+                    attacker.cookies.jar.set_cookie(cookie)
+            assert "Aucune boîte" in (await back(attacker)).text
+            assert (await back(browser, "?suite=/compte")).headers["location"] == "/compte"
+            refused = await other.post(f"/compte/fournisseurs/{relying.NAME}", await other.page("/compte"))
+            assert refused.status_code == 403  # a pharmacy has no local account
+        async with web.browser() as browser:
+            assert (await back(browser)).headers["location"] == "/messages"
+            assert "Jeanne Martin" in await Person(web, browser).page("/messages")
+    assert await world.admin.fetchval("SELECT count(*) FROM audit WHERE kind = 'holder-bound'") >= 1

@@ -77,3 +77,5 @@ GRANT SELECT, UPDATE (told_at), DELETE ON holder_alert TO caducee_jobs;
 -- Holders manage from the pages what the command line manages.
 GRANT INSERT, UPDATE (revoked_at) ON credential TO caducee_web;
 GRANT INSERT, UPDATE (rights, until, granted_at, proof), DELETE ON delegation TO caducee_web;
+-- A patient binds their account at a provider to the own mailbox.
+GRANT INSERT ON holder TO caducee_web;

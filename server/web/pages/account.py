@@ -164,6 +164,7 @@ async def account_page(request: Request, visitor: Visitor, error: str = "", addr
         last_day=(now + LONGEST_LOAN - _DAY).date(),
         lent=[one for part in lent if (one := await _lent(room, part, now)) is not None],
         certificates=bound,
+        providers={name: one for name, one in room.settings.identity.providers.items() if one.kind == "patient"},
         rights=Rights,
         now=now,
         new_since=now - _NEW,

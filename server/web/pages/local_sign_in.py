@@ -5,8 +5,6 @@ Each is one form and one answer: nobody learns here whether an address exists, a
 
 from __future__ import annotations
 
-import re
-
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,6 +14,7 @@ from server.base.limits import ADDRESS
 from server.identity.local import passkeys, standing
 from server.identity.local.model import Holder
 from server.identity.local.passwords import StrongerProofNeeded
+from server.identity.oidc.flow import page_of_ours
 from server.identity.sessions.model import Proof, SignIn
 from server.mailbox.trouble import connection
 from server.web.ceremony import SIGN_IN, place_of, request_options
@@ -33,7 +32,6 @@ from server.web.welcome import device_of, network_of, refused, welcome
 
 router = APIRouter()
 
-_PATH = re.compile(r"(/[a-z0-9-]+)+")
 _ANSWERS = (Reason.BAD_CREDENTIALS, Reason.THROTTLED, Reason.BUSY)
 
 
@@ -71,14 +69,14 @@ async def by_password(request: Request) -> Response:
 @router.get("/connexion/preuve")
 async def again(request: Request, suite: str = "", visitor: Visitor = Depends(signed_in)) -> Response:
     """Who is signed in proves it again, and goes on to `suite`, a page of ours."""
-    return await _again_page(request, visitor, _ours(suite))
+    return await _again_page(request, visitor, page_of_ours(suite))
 
 
 @router.post("/connexion/preuve/cle")
 async def again_by_passkey(request: Request, visitor: Visitor = Depends(signed_in)) -> Response:
     """By passkey."""
     fields = await form_of(request, visitor.token)
-    to = _ours(fields.get("suite", ""))
+    to = page_of_ours(fields.get("suite", ""))
     try:
         person_id = await _passkey(request, visitor.token, fields.get("reponse", ""))
         return await _proven(request, visitor, person_id, SignIn.PASSKEY, to)
@@ -91,7 +89,7 @@ async def again_by_passkey(request: Request, visitor: Visitor = Depends(signed_i
 async def again_by_password(request: Request, visitor: Visitor = Depends(signed_in)) -> Response:
     """By password and code."""
     fields = await form_of(request, visitor.token)
-    address, to = visitor.identity.address, _ours(fields.get("suite", ""))
+    address, to = visitor.identity.address, page_of_ours(fields.get("suite", ""))
     try:
         holder = await _password(request, address, fields.get("motdepasse", ""), fields.get("code", ""))
         return await _proven(request, visitor, holder.owner_id, SignIn.PASSWORD, to)
@@ -107,7 +105,7 @@ async def again_in_development(request: Request, visitor: Visitor = Depends(sign
     settings = services(request).settings
     if settings.production or not settings.identity.development_sign_in or visitor.session.how != SignIn.DEVELOPMENT:
         raise HTTPException(404)
-    to = _ours(fields.get("suite", ""))
+    to = page_of_ours(fields.get("suite", ""))
     return await welcome(request, visitor.session.person_id, Proof(SignIn.DEVELOPMENT), to)
 
 
@@ -127,11 +125,6 @@ async def _proven(request: Request, visitor: Visitor, person_id: int, how: SignI
     if person_id != visitor.session.person_id:
         raise Refused(Reason.BAD_CREDENTIALS, "This proves somebody else.")
     return await welcome(request, person_id, Proof(how), to)
-
-
-def _ours(path: str) -> str:
-    """A path of ours that was given to come back to; nothing leads elsewhere from here."""
-    return path if _PATH.fullmatch(path) else "/compte"
 
 
 async def _told(request: Request, address: str, error: CaduceeError) -> None:

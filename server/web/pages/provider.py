@@ -24,6 +24,7 @@ from server.identity.oidc.flow import Transaction
 from server.identity.questions import Asker
 from server.identity.sessions.model import Proof, SignIn
 from server.web.pages.home import sign_in_page
+from server.web.pages.linking import bind_if_asked
 from server.web.renderer import words_of
 from server.web.services import Services, services
 from server.web.visitor import Visitor, forget_session, form_of, signed_in
@@ -93,6 +94,7 @@ async def back(request: Request, provider: str) -> Response:
             again=begun.again,
         )
         person = holders.named(room.settings, provider, proven.subject, proven.national_id)
+        await bind_if_asked(request, provider, person)
         held = await holders.admitted(room.pool, room.edge, person)
     except NotProven as fault:
         await refused(request, provider, fault.fault)
