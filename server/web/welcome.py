@@ -10,7 +10,8 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from server.base import clock, metrics
-from server.base.limits import DEVICE_DAYS
+from server.base.errors import CaduceeError, Reason
+from server.base.limits import ADDRESS, DEVICE_DAYS
 from server.identity import acting
 from server.identity.local import devices
 from server.identity.sessions.model import Proof, Session
@@ -64,6 +65,18 @@ async def refused(request: Request, actor: str, reason: str) -> None:
     metrics.SIGN_INS.labels("web", "refused").inc()
     async with connection(room.pool) as acquired:
         await room.audit.sign_in_refused(acquired, actor, "web", reason, network_of(request))
+
+
+async def refused_for(request: Request, address: str, error: CaduceeError) -> None:
+    """A sign-in by an account here was refused: told where it says whose; past the throttle's bounds only counted, so
+    that nobody fills the trail. Raises the error itself where it is no answer to who signs in.
+    """
+    if error.reason not in (Reason.BAD_CREDENTIALS, Reason.THROTTLED, Reason.BUSY):
+        raise error
+    if address and error.reason is Reason.BAD_CREDENTIALS:
+        await refused(request, address[:ADDRESS], error.reason)
+    else:
+        metrics.SIGN_INS.labels("web", "refused").inc()
 
 
 def device_of(request: Request) -> str:

@@ -17,6 +17,7 @@ from server.base.limits import ENROLMENT_SECONDS, RECENT_SECONDS, RECOVERY_CODES
 from server.identity.accounts import Accounts
 from server.identity.local import invitations, totp
 from server.identity.sasl import AppPassword
+from server.identity.throttle import ACCOUNT_FAILURES
 from server.mailbox.create import create
 from server.mailbox.model import NewMailbox, OwnerKind
 from tests import relying
@@ -217,6 +218,15 @@ async def test_unknown_and_wrong_are_one_answer(patient: Person) -> None:
     ]
     texts = {re.sub(r'(value|data-options)="[^"]*"', "", answer.text) for answer in answers}
     assert ({answer.status_code for answer in answers}, len(texts)) == ({403}, 1)
+
+
+async def test_who_guesses_fills_no_trail(patient: Person) -> None:
+    for n in range(ACCOUNT_FAILURES + 3):
+        answer = await patient.sign_in("000000", address="personne@patient.msg.exemple.fr")
+        assert answer.status_code == (403 if n < ACCOUNT_FAILURES else 429)
+        await patient.post("/connexion/cle", answer.text, reponse="{}")
+    kinds = await patient.web.world.admin.fetch("SELECT kind FROM audit")
+    assert [row["kind"] for row in kinds].count("sign-in-refused") == ACCOUNT_FAILURES
 
 
 async def test_a_session_that_somebody_planted_is_not_the_one_that_is_opened(patient: Person, later: object) -> None:

@@ -32,7 +32,7 @@ from server.web.enrol import (
 from server.web.renderer import words_of
 from server.web.services import services
 from server.web.visitor import browser_of, form_of, form_page
-from server.web.welcome import admit, network_of, refused, welcome
+from server.web.welcome import admit, network_of, refused_for, welcome
 
 router = APIRouter(prefix="/activation")
 
@@ -56,9 +56,7 @@ async def give_code(request: Request) -> Response:
             room.pool, room.edge, room.passwords.throttle, address, fields.get("code", ""), network_of(request)
         )
     except CaduceeError as error:
-        if error.reason not in (Reason.BAD_CREDENTIALS, Reason.THROTTLED):
-            raise
-        await refused(request, address[:ADDRESS], error.reason)
+        await refused_for(request, address, error)
         say = words_of(request).say
         if error.reason is Reason.THROTTLED:
             status, sentence = 429, say("Trop d’essais ont échoué. Réessayez dans un quart d’heure.")

@@ -28,11 +28,9 @@ from server.web.visitor import (
     new_browser,
     signed_in,
 )
-from server.web.welcome import device_of, network_of, refused, welcome
+from server.web.welcome import device_of, network_of, refused_for, welcome
 
 router = APIRouter()
-
-_ANSWERS = (Reason.BAD_CREDENTIALS, Reason.THROTTLED, Reason.BUSY)
 
 
 @router.get("/connexion/compte")
@@ -48,7 +46,7 @@ async def by_passkey(request: Request) -> Response:
     try:
         person_id = await _passkey(request, browser_of(request), fields.get("reponse", ""))
     except CaduceeError as error:
-        await _told(request, "", error)
+        await refused_for(request, "", error)
         return _page(request, error=error)
     return await welcome(request, person_id, Proof(SignIn.PASSKEY))
 
@@ -61,7 +59,7 @@ async def by_password(request: Request) -> Response:
     try:
         holder = await _password(request, address, fields.get("motdepasse", ""), fields.get("code", ""))
     except CaduceeError as error:
-        await _told(request, address, error)
+        await refused_for(request, address, error)
         return _page(request, error=error, address=address[:ADDRESS])
     return await welcome(request, holder.owner_id, Proof(SignIn.PASSWORD))
 
@@ -81,7 +79,7 @@ async def again_by_passkey(request: Request, visitor: Visitor = Depends(signed_i
         person_id = await _passkey(request, visitor.token, fields.get("reponse", ""))
         return await _proven(request, visitor, person_id, SignIn.PASSKEY, to)
     except CaduceeError as error:
-        await _told(request, visitor.identity.address, error)
+        await refused_for(request, visitor.identity.address, error)
         return await _again_page(request, visitor, to, error)
 
 
@@ -94,7 +92,7 @@ async def again_by_password(request: Request, visitor: Visitor = Depends(signed_
         holder = await _password(request, address, fields.get("motdepasse", ""), fields.get("code", ""))
         return await _proven(request, visitor, holder.owner_id, SignIn.PASSWORD, to)
     except CaduceeError as error:
-        await _told(request, address, error)
+        await refused_for(request, address, error)
         return await _again_page(request, visitor, to, error)
 
 
@@ -125,13 +123,6 @@ async def _proven(request: Request, visitor: Visitor, person_id: int, how: SignI
     if person_id != visitor.session.person_id:
         raise Refused(Reason.BAD_CREDENTIALS, "This proves somebody else.")
     return await welcome(request, person_id, Proof(how), to)
-
-
-async def _told(request: Request, address: str, error: CaduceeError) -> None:
-    """Raises the error itself where it is no answer to who signs in."""
-    if error.reason not in _ANSWERS:
-        raise error
-    await refused(request, address[:ADDRESS], error.reason)
 
 
 def _page(request: Request, *, error: CaduceeError | None = None, address: str = "") -> Response:
