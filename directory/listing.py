@@ -24,8 +24,8 @@ async def refresh(connection: Connection, progress: Progress, whole: bool) -> in
     """Index what the TEMP table `stage_touched` names, or everything; returns how many listings there are.
 
     In the caller's transaction, as the owner of the schema. A row of `stage_touched` with a national_id touches all
-    listings of that person; one without touches its organisation and all who practise there. With `whole`, or where
-    no index was ever made, it is not read. It is dropped at the end.
+    listings of that person; one without touches its organisation's own. With `whole`, or where no index was ever made,
+    it is not read. It is dropped at the end.
     """
     await connection.execute(queries.MEMORY)
     await connection.execute(queries.NO_SCOPE)

@@ -22,11 +22,15 @@ ON COMMIT DROP
 
 _TOUCHED_PERSON = "IN (SELECT national_id FROM stage_touched WHERE national_id <> '')"
 _TOUCHED_PLACE = "IN (SELECT organisation_id FROM stage_touched WHERE national_id = '')"
+_TOUCHED = f"""
+(l.national_id {_TOUCHED_PERSON}
+ OR l.national_id = '' AND l.profession_code = '' AND l.organisation_id {_TOUCHED_PLACE})
+"""
 
 
 # What can be found: each person at each place (by activity, else by mailbox), and each organisation that is more than
 # one person's practice (SA07, or a place without a number, "@") or has a mailbox of its own. Unlisted mailboxes make
-# nobody found. Of the touched: a person's listings; and of a touched organisation its own and those of who practises.
+# nobody found. Of the touched: all listings of a person, and an organisation's own.
 def stage_place(whole: bool) -> str:
     """Statement that makes stage_place, the keys of the listings to be made."""
     activity = "SELECT national_id, profession_code, organisation_id FROM directory.activity"
@@ -47,9 +51,7 @@ def stage_place(whole: bool) -> str:
     else:
         parts = [
             f"{activity} WHERE national_id {_TOUCHED_PERSON}",
-            f"{activity} WHERE organisation_id {_TOUCHED_PLACE}",
             f"{mailbox} AND m.national_id {_TOUCHED_PERSON}",
-            f"{mailbox} AND m.organisation_id {_TOUCHED_PLACE}",
             f"{organisation} AND o.organisation_id {_TOUCHED_PLACE}",
         ]
     chosen = " UNION ".join(parts)
@@ -175,7 +177,7 @@ s.national_id = l.national_id AND s.profession_code = l.profession_code AND s.or
 
 def merge(whole: bool) -> str:
     """Statements that bring the listings to what stage_listing says; only the touched ones when not `whole`."""
-    part = "" if whole else f"AND (l.national_id {_TOUCHED_PERSON} OR l.organisation_id {_TOUCHED_PLACE})"
+    part = "" if whole else f"AND {_TOUCHED}"
     return f"""
     ANALYZE stage_listing;
     DELETE FROM directory.listing l WHERE NOT EXISTS (SELECT FROM stage_listing s WHERE {_SAME}) {part};
@@ -191,7 +193,7 @@ def merge(whole: bool) -> str:
 TOUCHED_WORDS = f"""
 CREATE TEMP TABLE stage_old_word ON COMMIT DROP AS
 SELECT DISTINCT term >> 3 AS word_id FROM directory.listing l, unnest(l.words) AS term
- WHERE l.national_id {_TOUCHED_PERSON} OR l.organisation_id {_TOUCHED_PLACE}
+ WHERE {_TOUCHED}
 """
 DROP_OLD_WORDS = """
 DELETE FROM directory.word w USING stage_old_word o

@@ -80,10 +80,10 @@ def branches_of(ways: Sequence[Ways], stage: int) -> tuple[Branch, ...]:
         if len(ways) == 1 and ways[0].levels[_EQUAL] and ways[0].levels[_FIRST]:
             branches.append(Branch(everywhere, ((_EQUAL,),)))
         branches += _wide(ways, everywhere, 1)
-    # Names are read for a beginning of very many words, unless those of half a nation would have to be.
+    # Names are read for a beginning that stands alone, and for one of very many words unless half a nation's would be.
     last = ways[-1]
     named = Branch(everywhere, tuple(_ANY for _ in ways), named=True)
-    if last.dense and len(ways) == 1:
+    if last.begun and len(ways) == 1:
         branches.append(replace(named, tier=3))
     if any(way.levels[_WORKPLACE] or way.levels[_BEGUN] for way in ways):
         branches += _wide(ways, everywhere, 4, *everywhere)

@@ -219,10 +219,14 @@ async def test_what_was_touched_is_indexed_as_if_all_were(owner: asyncpg.Connect
     )
     elsewhere = "UPDATE directory.organisation SET town = 'Étretat', postcode = '76790' WHERE organisation_id = $1"
     await owner.execute(elsewhere, moved)
-    moving = await owner.fetch("SELECT national_id FROM directory.mailbox_entry WHERE organisation_id = $1", gone)
+    moving = await owner.fetch(
+        "SELECT national_id FROM directory.mailbox_entry WHERE organisation_id = ANY($1)"
+        " UNION SELECT national_id FROM directory.activity WHERE organisation_id = ANY($1)",
+        [moved, gone],
+    )
     for table in ("activity", "mailbox_entry", "organisation"):
         await owner.execute(f"DELETE FROM directory.{table} WHERE organisation_id = $1", gone)
-    await touch(owner, (person, ""), ("", moved), ("", gone), *((row[0], "") for row in moving))
+    await touch(owner, (person, ""), ("", moved), ("", gone), *((row[0], "") for row in moving if row[0]))
     assert person in [one.national_id for one in await search(owner, "nouveaute")]
     assert moved in [one.organisation_id for one in await search(owner, "etretat 76")]
     part = await listings(owner)
