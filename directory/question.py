@@ -65,13 +65,15 @@ def asked_words(text: str, fields: tuple[Field, ...]) -> list[Asked]:
 class Page:
     """Which part of the answer is asked for: `limit` listings from `offset` on.
 
-    `key` is the question's own, `stage` how far mistakes were allowed for the pages before.
+    `key` is the question's own, `stage` how far mistakes were allowed for the pages before, `ranked` how many are that
+    fit in one way.
     """
 
     limit: int
     offset: int
     stage: int
     key: str
+    ranked: int = RESULTS
 
 
 _CURSOR = re.compile(r"([0-2])\.(\d{1,3})-(\w{12})", re.ASCII)

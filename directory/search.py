@@ -129,7 +129,10 @@ async def complete(connection: Connection, text: str, limit: int = COMPLETIONS) 
 
     Mistakes are not looked for: who types goes on.
     """
-    found = await _ranked(connection, asked_words(readable(text), FIELDS), page_of(limit, "", ""), mistakes_too=False)
+    page = page_of(limit, "", "")
+    if page.limit <= COMPLETIONS:  # there is no second page
+        page = replace(page, ranked=3 * COMPLETIONS)
+    found = await _ranked(connection, asked_words(readable(text), FIELDS), page, mistakes_too=False)
     return sorted(found, key=lambda one: not one.mailboxes)
 
 
@@ -194,7 +197,7 @@ async def _find(
     levels = [terms for way in ways for terms in way.levels]
     texts = [one.word for one in required]
     need = page.offset + page.limit
-    statement = queries.find(len(ways), branches)
+    statement = queries.find(len(ways), branches, page.ranked)
     return list(await connection.fetch(statement, *levels, *texts, extra, need, page.limit, page.offset))
 
 

@@ -300,7 +300,7 @@ NAMES_OF_WORDS = "SELECT word_id, word FROM directory.word WHERE word_id = ANY($
 # What a word of a question counts, by how it fits: equal, equal to a first name, equal in the name of the place where a
 # person practises, begun, one mistake, more or heard alike.
 WEIGHTS = (10, 9, 8, 6, 4, 2)
-CANDIDATES = 100  # of a branch, in the order they are stored: those are ranked
+CANDIDATES = 100  # of a branch, in the order they are stored: those are ranked; all pages are made of them
 
 _SHOWN = """
 p.identifier, p.civility, p.last_name, p.first_name, p.profession,
@@ -345,12 +345,13 @@ class Branch:
 # with a mailbox first, then by name, then by key.
 #
 # Parameters: for each word an array of terms for each level of WEIGHTS, then for each a text that names are read for;
-# the terms that count one more each; how many are needed in all; limit; offset.
+# the terms that count one more each; how many are needed in all; limit; offset. How many matches of a branch are ranked
+# stands in the text, since a plan must know it.
 #
 # `given` is never asked: it tells the types of what no branch uses. Arrays are wrapped in SELECT so that every plan is
 # made without looking at them: by index.
 @lru_cache(maxsize=512)
-def find(words: int, branches: tuple[Branch, ...]) -> str:
+def find(words: int, branches: tuple[Branch, ...], ranked: int) -> str:
     """Statement: keys, score and terms of the best listings, with all that a screen shows of them."""
     width = len(WEIGHTS)
     extra, need, limit, offset = (words * (width + 1) + place for place in range(1, 5))
@@ -378,6 +379,9 @@ def find(words: int, branches: tuple[Branch, ...]) -> str:
     for number, branch in enumerate(branches):
         score = [f"(l.words && ${extra}::int[])::int"]
         for word, levels in zip(branch.words, branch.levels, strict=True):
+            if branch.named and word == branch.words[-1]:
+                score.append(str(WEIGHTS[3]))  # begun
+                continue
             cases = " ".join(f"WHEN l.words && {array(word, level)} THEN {WEIGHTS[level]}" for level in levels)
             score.append(f"CASE {cases} ELSE {WEIGHTS[-1]} END")
         where = condition(branch)
@@ -387,9 +391,15 @@ def find(words: int, branches: tuple[Branch, ...]) -> str:
             f"(SELECT count(*) FROM b{one})" for one, other in enumerate(branches) if other.tier < branch.tier
         ]:
             where = f"{' + '.join(before)} < {1 if branch.fallback else f'${need}'} AND {where}"
+        # A limit in sight of the plan would make it read the table from its start: matches are found apart.
+        source = f"c{number}"
+        if branch.named and len(branch.words) == 1:
+            source = f"(SELECT * FROM directory.listing l WHERE {where} LIMIT {ranked})"
+        else:
+            parts.append(f"c{number} AS MATERIALIZED (SELECT * FROM directory.listing l WHERE {where})")
         parts.append(
             f"b{number} AS MATERIALIZED (SELECT l.*, {branch.tier} AS tier, {' + '.join(score)} AS score"
-            f" FROM directory.listing l WHERE {where} LIMIT {CANDIDATES})"
+            f" FROM {source} l LIMIT {ranked})"
         )
     together = " UNION ALL ".join(f"SELECT * FROM b{number}" for number in range(len(branches)))
     order = f"tier, score DESC, (mailboxes > 0) DESC, sort_name, {_KEYS}"

@@ -136,7 +136,8 @@ async def ways_of(connection: Connection, asked: Sequence[Asked]) -> tuple[list[
         if way is None:
             extra += row["terms"]
         elif row["how"] == "begun":
-            way.begun = [term for term in row["terms"] if term & 7 in one.fields]
+            # Beginnings of a workplace's words would double the terms; who types goes on.
+            way.begun = [term for term in row["terms"] if term & 7 in one.fields and term & 7 != Field.WORKPLACE]
             way.begun_uses = row["uses"]
             way.dense = not row["complete"] and Field.LAST_NAME in one.fields and one is asked[-1]
         else:
