@@ -1,16 +1,29 @@
 -- The directory by FHIR: each search walks an index in its order, and what belongs to a resource moves its date.
 
 -- A name, town or word of a search without case, accents, hyphens or apostrophes: words parted by one space, as
--- directory/folding.py makes them (a test compares the two). Most names are plain letters and take the short way.
-CREATE FUNCTION directory.folded(said text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE WHEN said ~ '^[A-Za-z0-9]*$' THEN lower(said COLLATE "C") ELSE btrim(regexp_replace(
+-- directory/folding.py makes them (a test compares the two). Plain letters and those of French take short ways: this is
+-- done for each name and town of an import.
+CREATE FUNCTION directory.folded(said text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    plain text := said;
+BEGIN
+    IF plain !~ '^[A-Za-z0-9 ]*$' THEN
+        plain := translate(said, 'ÀÂÄÇÉÈÊËÎÏÔÖÙÛÜàâäçéèêëîïôöùûü''’-', 'AAACEEEEIIOOUUUaaaceeeeiioouuu   ');
+    END IF;
+    IF plain ~ '^[A-Za-z0-9 ]*$' THEN
+        IF position('  ' IN plain) > 0 THEN
+            plain := regexp_replace(plain, ' +', ' ', 'g');
+        END IF;
+        RETURN btrim(lower(plain COLLATE "C"));
+    END IF;
+    RETURN btrim(regexp_replace(
         replace(replace(replace(replace(translate(lower(regexp_replace(normalize(said, NFKD),
             U&'[\0300-\036F\1AB0-\1AFF\1DC0-\1DFF\20D0-\20FF\FE20-\FE2F]', '', 'g') COLLATE "C"),
             U&'\0152\00C6\1E9E\00DE\00D8\00F8\0110\0111\0141\0142\0131\00D0\00F0',
             U&'\0153\00E6\00DF\00FEooddllidd'),
             U&'\0153', 'oe'), U&'\00E6', 'ae'), U&'\00DF', 'ss'), U&'\00FE', 'th'),
-        '[^a-z0-9]+', ' ', 'g')) END;
+        '[^a-z0-9]+', ' ', 'g'));
+END $$;
 
 -- Kept in the rows: an index gives their order, and nobody folds them again.
 ALTER TABLE directory.professional
