@@ -22,15 +22,6 @@ class Range:
     start: datetime | None
     end: datetime | None
 
-    def within(self, other: Range) -> Range:
-        """What both hold."""
-        starts = [one.start for one in (self, other) if one.start]
-        ends = [one.end for one in (self, other) if one.end]
-        return Range(max(starts, default=None), min(ends, default=None))
-
-
-EVER = Range(None, None)
-
 
 def moments(value: str) -> Range:
     """The moments that a value asks for. A time without a zone is of UTC. Raises Refusal."""

@@ -49,7 +49,6 @@ class Profile:
     mail_only: bool
 
 
-_MANY = 1_000
 _FORBIDDEN = (0, 0)
 PROFILES: Mapping[str, Profile] = {
     "Practitioner": Profile(
