@@ -71,8 +71,8 @@ NONE = Either(())
 _NAME = (Field.LAST_NAME, Field.FIRST_NAME)
 _PERSON = {
     "cn": _NAME,
-    "sn": _NAME,
-    "givenName": _NAME,
+    "sn": (Field.LAST_NAME,),
+    "givenName": (Field.FIRST_NAME,),
     "displayName": _NAME,
     "o": (Field.WORKPLACE,),
     "title": (Field.LABEL,),

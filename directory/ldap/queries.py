@@ -72,16 +72,17 @@ SELECT address, certificate FROM directory.mailbox_certificate
 """
 
 
-def keys(where: Where, *, person: bool) -> tuple[str, list[Any]]:
-    """The keys of the listings that a condition may mean, and its parameters; the limit is one more."""
+def keys(wheres: Sequence[tuple[bool, Where]]) -> tuple[str, list[Any]]:
+    """The keys of the listings that a condition on people (True) or structures may mean, those of the first before the
+    others, and its parameters; the limit is one more."""
     values: list[Any] = []
-    condition = _condition(where, values)
-    kind = "l.national_id <> ''" if person else "l.national_id = ''"
-    return (
-        "SELECT l.national_id, l.profession_code, l.organisation_id FROM directory.listing l "
-        f"WHERE {kind} AND {condition} LIMIT ${len(values) + 1}",
-        values,
-    )
+    parts = [
+        f"(SELECT national_id, profession_code, organisation_id FROM directory.listing l"
+        f" WHERE {'l.national_id <> ' if person else 'l.national_id = '}'' AND {_condition(where, values)} LIMIT $N)"
+        for person, where in wheres
+    ]
+    statement = f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS found LIMIT $N"
+    return statement.replace("$N", f"${len(values) + 1}::int"), values
 
 
 def _condition(where: Where, values: list[Any]) -> str:

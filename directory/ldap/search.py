@@ -83,14 +83,8 @@ class Search:
             return Found(keys=() if scope == Scope.ONE else (key,))
         fixed, people, structures = self._below(name, scope)
         entries = tuple(entry for entry in fixed if fits(entry, asked))
-        keys: list[Key] = []
-        complete = True
-        for person in (True, False):
-            if people if person else structures:
-                room = CANDIDATES - len(keys)
-                more, whole = await self._keys(connection, asked, person, room)
-                keys += more
-                complete = complete and whole
+        kinds = [person for person, there in ((True, people), (False, structures)) if there]
+        keys, complete = await self._keys(connection, asked, kinds)
         return Found(entries, tuple(keys), complete)
 
     async def entries(
@@ -135,45 +129,40 @@ class Search:
                 return rows[0]["national_id"], rows[0]["profession_code"], rows[0]["organisation_id"]
         raise NoSuchEntry(nearest)
 
-    async def _keys(self, connection: Asked, asked: Filter, person: bool, limit: int) -> tuple[list[Key], bool]:
-        condition = plan.plan(asked, person=person)
-        if condition == plan.NONE:
-            return [], True
-        if not plan.indexed(condition):
+    async def _keys(self, connection: Asked, asked: Filter, kinds: Sequence[bool]) -> tuple[list[Key], bool]:
+        """Keys of people (True), of structures, or of both, and whether these are all."""
+        conditions = {person: plan.plan(asked, person=person) for person in kinds}
+        if not all(plan.indexed(condition) for condition in conditions.values()):
             raise TooBroad(
                 "ask for the beginning of a name, town, profession or address (two letters at least), or for a number"
             )
-        if limit <= 0:
-            return [], False
-        where, whole = await self._resolved(connection, condition, person)
-        if where is None:
-            return [], whole
-        statement, values = queries.keys(where, person=person)
-        rows = await connection.fetch(statement, *values, limit + 1)
-        return [(row[0], row[1], row[2]) for row in rows[:limit]], whole and len(rows) <= limit
-
-    async def _resolved(
-        self, connection: Asked, condition: Condition, person: bool
-    ) -> tuple[queries.Where | None, bool]:
-        """The condition in numbers and keys (None: nothing can fit it), and whether all of them were taken."""
-        leaves = plan.leaves(condition)
+        leaves = list(dict.fromkeys(leaf for one in conditions.values() for leaf in plan.leaves(one)))
         if len(leaves) > TERMS:
             raise TooBroad(f"more than {TERMS} words in one filter")
         found, whole = await self._words(connection, [leaf for leaf in leaves if isinstance(leaf, Word)])
+        of_kind = {person: dict(found) for person in kinds}
         for leaf in leaves:
             if isinstance(leaf, Address):
                 rows = await connection.fetch(*_address(leaf), ADDRESSES_EACH + 1)
                 whole = whole and len(rows) <= ADDRESSES_EACH
-                mine = [row[0 if person else 1] for row in rows if bool(row[0]) == person]
-                found[leaf] = ("people" if person else "structures", mine) if mine else None
+                people = [row["national_id"] for row in rows if row["national_id"]]
+                structures = [row["organisation_id"] for row in rows if not row["national_id"]]
             elif isinstance(leaf, Numbers):
-                numbers = list(leaf.numbers)
-                if not person:
-                    numbers = [row[0] for row in await connection.fetch(queries.STRUCTURES, numbers)]
-                found[leaf] = ("people" if person else "structures", numbers) if numbers else None
-            elif isinstance(leaf, Mailbox):
-                found[leaf] = ("mailbox",)
-        return _where(condition, found), whole
+                people = list(leaf.numbers)
+                structures = [row[0] for row in await connection.fetch(queries.STRUCTURES, people)]
+            else:
+                continue
+            for person, numbers in ((True, people), (False, structures)):
+                if person in of_kind:
+                    named = ("people" if person else "structures", numbers)
+                    of_kind[person][leaf] = named if numbers else None
+        wheres = [(person, _where(condition, of_kind[person])) for person, condition in conditions.items()]
+        asked_for = [(person, where) for person, where in wheres if where is not None]
+        if not asked_for:
+            return [], whole
+        statement, values = queries.keys(asked_for)
+        rows = await connection.fetch(statement, *values, CANDIDATES + 1)
+        return [(row[0], row[1], row[2]) for row in rows[:CANDIDATES]], whole and len(rows) <= CANDIDATES
 
     async def _words(
         self, connection: Asked, asked: Sequence[Word]
@@ -218,4 +207,4 @@ def _where(condition: Condition, found: dict[Condition, queries.Where | None]) -
     if isinstance(condition, Either):
         some = [part for part in (_where(one, found) for one in condition.parts) if part is not None]
         return ("or", *some) if some else None
-    return found[condition]
+    return ("mailbox",) if isinstance(condition, Mailbox) else found[condition]
