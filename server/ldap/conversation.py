@@ -34,6 +34,7 @@ from server.ldap.cursor import Cursor
 from server.ldap.grammar import Page, Request, page
 from server.ldap.root_dse import root_dse
 from server.ldap.service import Service
+from server.mailbox.model import OwnerKind
 
 _SCOPES = {"baseObject": Scope.BASE, "singleLevel": Scope.ONE, "wholeSubtree": Scope.SUB}
 _SIGN_IN_FIRST = Result(Code.INSUFFICIENT_ACCESS_RIGHTS, "sign in first: your address and an app password, under TLS")
@@ -119,6 +120,8 @@ class Conversation:
         """Why this client reads nothing of the directory now."""
         if self.who is None and not self.service.anonymous:
             return _SIGN_IN_FIRST
+        if self.who is not None and self.who.kind == OwnerKind.PATIENT:
+            return Result(Code.INSUFFICIENT_ACCESS_RIGHTS, "the directory is for professionals")
         wait = self.service.harvest.wait(self._client, clock.monotonic())
         if wait:
             return Result(Code.BUSY, f"too many entries were read from here; ask again in {int(wait) + 1} s")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from server.base.limits import LDAP_NETWORK_CONNECTIONS, LDAP_SIGN_INS
 from tests.ldap_messages import bind, cookie, encode, extended, page, search
 from tests.ldap_server import CERTIFICATE, SUFFIX, Client, Listening, ldapsearch, prepared
+from tests.programs import need
+from tests.serving import REPOSITORY
 
 PEOPLE, STRUCTURES = f"ou=personnes,{SUFFIX}", f"ou=structures,{SUFFIX}"
 CLAIRE = f"uid=889990000013:10:R10000000001,{PEOPLE}"
@@ -137,6 +141,26 @@ FILTERS = {
 @pytest.mark.parametrize("asked", FILTERS)
 def test_filters(ldap: Listening, asked: str) -> None:
     assert sorted(values(found(ldap, asked, "cn"), "cn")) == FILTERS[asked]
+
+
+def test_the_examples_of_the_guide(ldap: Listening) -> None:
+    need("ldapsearch")
+    guide = (REPOSITORY / "docs/ldap.md").read_text(encoding="utf-8")
+    (function,) = re.findall(r"^    (look\(\) .*)$", guide, re.MULTILINE)
+    examples = re.findall(r"^    (look .*)$", guide, re.MULTILINE)
+    assert len(examples) > 3
+    doctor = ldap.served.doctor
+    given = {"LDAPS": ldap.ldaps, "ROOT": str(ldap.root), "BASE": SUFFIX, "ADDRESS": doctor}
+    for example in examples:
+        done = subprocess.run(
+            ["sh", "-c", f"{function}\n{example}"],
+            env=os.environ | given | {"PASSWORD": ldap.served.passwords[doctor]},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, example + done.stderr
+        assert "dn: uid=" in done.stdout, example
 
 
 def test_names_lead_to_entries(ldap: Listening) -> None:
@@ -345,6 +369,9 @@ def test_sign_in(ldap: Listening) -> None:
     assert bound(client, "sasl", {"mechanism": b"GSSAPI"}) == "authMethodNotSupported"
     assert bound(client, "simple", b"", name="cn=x") == "unwillingToPerform"
     assert bound(client, "simple", b"x", version=2) == "protocolError"
+    patient = ldap.served.patient
+    assert code(client.ask(bind(2, patient, ldap.served.passwords[patient]))) == "success"
+    assert code(client.ask(search(3, baseObject=PEOPLE.encode()))) == "insufficientAccessRights"
     client.close()
     clear = Client(ldap, tls=False)
     assert code(clear.ask(bind(2, ldap.served.doctor, password))) == "confidentialityRequired"
