@@ -114,10 +114,10 @@ async def owner(database: Database) -> AsyncIterator[asyncpg.Connection]:
 def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index has its own tests."""
 
-    async def refresh(*_: object) -> int:
+    async def refresh(*_: object, whole: bool) -> int:
         return 0
 
-    monkeypatch.setattr(loading, "_index", refresh)
+    monkeypatch.setattr(loading, "refresh", refresh)
 
 
 async def rows(connection: asyncpg.Connection) -> dict[str, list[str]]:
