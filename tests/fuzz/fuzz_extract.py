@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from unittest import mock
 
-from directory.indexing import WORDS_OF_A_LISTING, index_words, sort_name
+from directory.indexing import folded, words_of
 from directory.national import extract
 from directory.national.extract import ExtractError, blocks, header_layout
 from directory.national.lines import FIELD_CHARACTERS, Line, LineReader
@@ -79,24 +79,17 @@ def check(said: Line) -> None:
 
 def indexed(said: Line) -> None:
     """What a mailbox line says can be indexed, whatever it says."""
-    person = said.person or ("",) * 8
-    place = said.place.row if said.place else ("",) * 16
     assert said.mailbox is not None
-    row = {
-        "national_id": person[0],
-        "profession_code": person[1],
-        "last_name": person[4],
-        "first_name": person[5],
-        "profession": person[6],
-        "know_how": [said.know_how[4]] if said.know_how else [],
-        "services": [said.mailbox[5]],
-        "name": place[5],
-        "sign": place[6],
-        "sector": place[14],
-        "town": place[9],
-        "postcode": place[8],
-    }
-    found = index_words(row)
-    assert len(found) <= WORDS_OF_A_LISTING
-    assert all(word.isascii() and word.isalnum() and word == word.lower() for _, word in found)
-    assert sort_name(row).isascii()
+    texts = [("service", said.mailbox[5], "")]
+    if said.person is not None:
+        _, code, _, _, last_name, first_name, label, *_ = said.person
+        texts += [("last_name", last_name, ""), ("first_name", first_name, ""), ("profession", label, code)]
+    if said.know_how is not None:
+        texts.append(("know_how", said.know_how[4], ""))
+    if said.place is not None:
+        _, _, _, _, _, name, sign, _, postcode, town, _, _, _, _, sector, _ = said.place.row
+        texts += [("organisation", name, sign), ("place", town, postcode), ("sector", sector, "")]
+    for kind, text, beside in texts:
+        found = words_of(kind, [(text, beside)])
+        assert all(word.isascii() and word == word.lower() for word in found)
+        assert "\0" not in folded(text)
