@@ -115,10 +115,10 @@ class Browser:
         """Type into a field."""
         self._on(selector, "element.focus(); element.value = text", text)
 
-    def click(self, selector: str) -> None:
-        """Press a link or a button that leads to a new page, and wait for it."""
+    def click(self, selector: str, holding: str = "") -> None:
+        """Press the first link or button that holds this text and leads to a new page, and wait for it."""
         self._events.clear()
-        self._on(selector, "setTimeout(() => element.click(), 0)", "")
+        self._on(selector, "setTimeout(() => element.click(), 0)", "", holding)
         self._wait("Page.loadEventFired")
 
     def text(self) -> str:
@@ -141,10 +141,11 @@ class Browser:
         with urlopen(request, timeout=30, context=self._trust) as answer:  # noqa: S310
             return hashlib.sha256(answer.read()).hexdigest()
 
-    def _on(self, selector: str, act: str, text: str) -> Any:
+    def _on(self, selector: str, act: str, text: str, holding: str = "") -> Any:
         return self._evaluate(
             f"((element, text) => {{ if (!element) throw new Error('nothing matches'); {act} }})"
-            f"(document.querySelector({json.dumps(selector)}), {json.dumps(text)})"
+            f"([...document.querySelectorAll({json.dumps(selector)})]"
+            f".find(one => one.textContent.includes({json.dumps(holding)})), {json.dumps(text)})"
         )
 
     def _evaluate(self, expression: str) -> Any:

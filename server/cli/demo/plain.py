@@ -19,7 +19,7 @@ class Pages(Protocol):
 
     def open(self, url: str) -> None: ...
     def fill(self, selector: str, text: str) -> None: ...
-    def click(self, selector: str) -> None: ...
+    def click(self, selector: str, holding: str = "") -> None: ...
     def text(self) -> str: ...
     def attribute(self, selector: str, name: str) -> str: ...
     def fetch_sha256(self, url: str) -> str: ...
@@ -36,20 +36,22 @@ class _Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.links: dict[str, dict[str, str]] = {}
+        self.links: dict[str, list[tuple[dict[str, str], list[str]]]] = {}
         self.forms: dict[str, _Form] = {}
         self.names: dict[str, tuple[_Form, str]] = {}
         self.buttons: dict[str, tuple[_Form, str, str]] = {}
         self.words: list[str] = []
         self._form: _Form | None = None
         self._select = ""
+        self._link: list[str] | None = None
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "a":
+            self._link = []
             for kind in given.get("class", "").split():
-                self.links.setdefault(f"a.{kind}", given)
+                self.links.setdefault(f"a.{kind}", []).append((given, self._link))
         elif tag == "form":
             self._form = self.forms[f"#{given.get('id', '')} button"] = _Form(given.get("action", ""))
         elif tag == "button" and self._form and "name" in given:
@@ -68,9 +70,13 @@ class _Page(HTMLParser):
             self._form = None
         elif tag == "select":
             self._select = ""
+        elif tag == "a":
+            self._link = None
 
     def handle_data(self, data: str) -> None:
         self.words.append(data.strip())
+        if self._link is not None:
+            self._link.append(data)
 
 
 class PlainPages:
@@ -97,9 +103,10 @@ class PlainPages:
         form, name = self._page.names[selector]
         form.fields[name] = text
 
-    def click(self, selector: str) -> None:
+    def click(self, selector: str, holding: str = "") -> None:
         if selector in self._page.links:
-            self.open(urljoin(self._url, self._page.links[selector]["href"]))
+            link = next(link for link, words in self._page.links[selector] if holding in "".join(words))
+            self.open(urljoin(self._url, link["href"]))
         else:
             if selector in self._page.buttons:
                 form, name, value = self._page.buttons[selector]
@@ -114,7 +121,7 @@ class PlainPages:
         return "\n".join(word for word in self._page.words if word)
 
     def attribute(self, selector: str, name: str) -> str:
-        return self._page.links[selector][name]
+        return self._page.links[selector][0][0][name]
 
     def fetch_sha256(self, url: str) -> str:
         with self._opener.open(urljoin(self._url, url), timeout=30) as answer:

@@ -124,7 +124,7 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
     _check(not refused, f"250 for the pharmacy and the patient: {len(message):,} octets, committed before the reply")
 
     _chapter("3. The pharmacy's software fetches it (imaplib, TLS)")
-    received = _newest(ports, tls, PHARMACY, lambda client: client.login(PHARMACY, passwords[PHARMACY]))
+    received = _newest(ports, tls, PHARMACY, DOCTOR, lambda client: client.login(PHARMACY, passwords[PHARMACY]))
     verdict = str(received["Authentication-Results"])
     _check("smime=pass" in verdict, f"the signature is valid: {' '.join(verdict.split())}")
     parts = [part for part in received.walk() if part.get_content_type() == "application/pdf"]
@@ -141,11 +141,11 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
         _check(
             "Aline MARTIN" in pages.text(), "signed in by the development provider; the doctor's messages are listed"
         )
-        pages.click("a.message")
+        pages.click("a.message", SUBJECT)
         _check(ANSWER in pages.text(), "the patient's words are there")
     token = caducee("identity", "token", RPPS).strip()
     for mechanism, said in (("XOAUTH2", xoauth2(DOCTOR, token)), ("OAUTHBEARER", oauthbearer(DOCTOR, token))):
-        answer = _newest(ports, tls, DOCTOR, partial(_by_token, mechanism, said.encode()))
+        answer = _newest(ports, tls, DOCTOR, PATIENT, partial(_by_token, mechanism, said.encode()))
     body = answer.get_body(("plain",))
     _check(
         body is not None and ANSWER in body.get_content(),
@@ -160,7 +160,7 @@ def _play(home: Path, once: bool, stack: ExitStack) -> None:
         sign_in(pages, base, f"8{SECRETARY_RPPS}")
         _check("Mes boîtes" in pages.text(), "signed in; asked which mailbox to open")
         pages.click(f'button[value="{doctors}"]')
-        pages.click("a.message")
+        pages.click("a.message", SUBJECT)
         _check(ANSWER in pages.text(), "she reads the answer in the doctor's mailbox")
     story = json.loads(caducee("trace", str(answer["Message-ID"]), "--reveal", "--json"))
     readers = {str(event.get("actor")) for event in story if event["event"] == "content-read"}
@@ -197,14 +197,14 @@ def _by_token(mechanism: str, said: bytes, client: imaplib.IMAP4) -> None:
 
 
 def _newest(
-    ports: dict[str, int], tls: ssl.SSLContext, address: str, sign_in: Callable[[imaplib.IMAP4], object]
+    ports: dict[str, int], tls: ssl.SSLContext, address: str, sender: str, sign_in: Callable[[imaplib.IMAP4], object]
 ) -> EmailMessage:
-    """The last message of the INBOX, by IMAP."""
+    """The last message of the INBOX from a sender, by IMAP."""
     with imaplib.IMAP4_SSL("localhost", ports["imap_tls"], ssl_context=tls, timeout=30) as client:
         sign_in(client)
         client.select("INBOX")
-        _, found = client.uid("SEARCH", "ALL")
-        _check(bool(found[0]), f"{address.partition('@')[0]} has mail")
+        _, found = client.uid("SEARCH", "FROM", sender)
+        _check(bool(found[0]), f"{address.partition('@')[0]} has the message")
         _, data = client.uid("FETCH", found[0].split()[-1].decode(), "(BODY.PEEK[])")
     return email.message_from_bytes(data[0][1], policy=email.policy.default)
 
@@ -214,7 +214,7 @@ def _read_and_answer(pages: Pages, base: str, pdf: bytes) -> None:
     pages.fill("#adresse", PATIENT)
     pages.click("#connexion button")
     _check(SUBJECT in pages.text(), "signed in; the message is listed")
-    pages.click("a.message")
+    pages.click("a.message", SUBJECT)
     _check("Signature valide" in pages.text() and "Aline MARTIN" in pages.text(), "the signer is named, and valid")
     same = pages.fetch_sha256(pages.attribute("a.piece", "href")) == hashlib.sha256(pdf).hexdigest()
     _check(same, "the PDF opens, and is the doctor's to the last octet")
