@@ -15,7 +15,7 @@ from directory.ldap.entries import Entry
 from directory.ldap.schema import RULE_OIDS, AttributeType, class_named, rule_of, types
 from directory.ldap.values import PREPARED, Form, about, stands_in
 
-Filter: TypeAlias = tuple[str, Any]
+Filter: TypeAlias = tuple[str | None, Any]
 
 
 def fits(entry: Entry, asked: Filter) -> bool | None:
@@ -35,6 +35,8 @@ def fits(entry: Entry, asked: Filter) -> bool | None:
         return any(entry.attributes.get(one.name) for one in known) if known else None
     if kind == "extensibleMatch":
         return _extensible(entry, value)
+    if kind is None:  # RFC 4511 §4.5.1.7: a kind that may be added, and that we do not know
+        return None
     return _any(entry, types(text(value["type" if kind == "substrings" else "attributeDesc"])), kind, value)
 
 
@@ -84,7 +86,7 @@ def equals(one: AttributeType, values: Sequence[str], asserted: str) -> bool | N
     return bool(wanted) and any(prepare(item) == wanted for item in values)
 
 
-def _substrings(one: AttributeType, values: Sequence[str], given: Sequence[tuple[str, bytes]]) -> bool | None:
+def _substrings(one: AttributeType, values: Sequence[str], given: Sequence[tuple[str | None, bytes]]) -> bool | None:
     prepare = PREPARED.get(one.form)
     pieces = pieces_of(given)
     if prepare is None or pieces is None:
@@ -105,10 +107,10 @@ class Pieces:
     final: str
 
 
-def pieces_of(given: Sequence[tuple[str, bytes]]) -> Pieces | None:
-    """In order, initial first and once, final last and once; None where they are not so or are no UTF-8."""
+def pieces_of(given: Sequence[tuple[str | None, bytes]]) -> Pieces | None:
+    """In order, initial first and once, final last and once; None where they are not so, not known, or no UTF-8."""
     kinds = [kind for kind, _ in given]
-    if not given or "initial" in kinds[1:] or "final" in kinds[:-1]:
+    if not given or None in kinds or "initial" in kinds[1:] or "final" in kinds[:-1]:
         return None
     try:
         texts = [piece.decode() for _, piece in given]
@@ -157,6 +159,8 @@ def mentions(asked: Filter, name: str) -> bool:
         return any(mentions(part, name) for part in value)
     if kind == "not":
         return mentions(value, name)
+    if kind is None:
+        return False
     description = value if kind == "present" else value.get("attributeDesc") or value.get("type") or b""
     return name in [one.name for one in types(text(description))]
 

@@ -157,6 +157,8 @@ def plan(asked: Filter, *, person: bool) -> Condition:
         return either(plan(part, person=person) for part in value)
     if kind == "not":
         return EVERY
+    if kind is None:
+        return NONE
     if kind == "extensibleMatch":
         if value.get("type") is None or value.get("dnAttributes"):
             return EVERY

@@ -86,6 +86,8 @@ class Conversation:
         if bind["version"] != 3:
             return Result(Code.PROTOCOL_ERROR, "only LDAP version 3 is spoken here")
         method, proof = bind["authentication"]
+        if method is None:  # RFC 4511 §4.2: a choice that may be added
+            return Result(Code.AUTH_METHOD_NOT_SUPPORTED, "simple, and SASL PLAIN")
         if method == "simple" and not proof:
             if not bind["name"]:
                 return SUCCESS  # anonymous
@@ -193,15 +195,19 @@ class Conversation:
         self, search: dict[str, Any], paged: Page | None, wanted: list[str], *, secure: bool
     ) -> _Paging | Result:
         question = (search["baseObject"], search["scope"], search["typesOnly"], search["filter"], search["attributes"])
-        base, scope = search["baseObject"].decode(), _SCOPES[search["scope"]]
+        base, scope = search["baseObject"].decode(), _SCOPES.get(search["scope"])
+        if scope is None:  # RFC 4511 §4.5.1.2: one may be added that we do not know
+            return Result(Code.PROTOCOL_ERROR, "unknown scope")
         if paged is not None and paged.cookie:
+            if refused := self._may_read():
+                return refused
             paging = self._pagings.pop(paged.cookie, None)
             if paging is None or paging.question != question:
                 return _NO_SUCH_PAGE
             if paged.size == 0:  # RFC 2696 §2: no more of it is wanted
                 return SUCCESS
             paging.cursor.limit(search["timeLimit"])
-            return self._may_read() or paging
+            return paging
         if not base and scope is Scope.BASE:
             root = root_dse(self.service.search.tree.suffix, secure=secure)
             # With no attribute named we tell what the entry is there to tell, as other directories do.

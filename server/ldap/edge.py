@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections import Counter
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from directory.ldap.search import Search
 from server.app import Context, Running, Sockets
@@ -24,11 +24,13 @@ from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
 from server.identity.throttle import network_of
+from server.ldap import answers
+from server.ldap.answers import Code, Result
 from server.ldap.conversation import Conversation
 from server.ldap.grammar import Request
 from server.ldap.pki import PkiServer, Publisher
 from server.ldap.service import Service
-from server.ldap.session import Ask, Close, Send, Session, StartTls
+from server.ldap.session import Ask, Close, Send, Session, StartTls, answer_to
 
 _READ_BYTES = 16 * 1024
 _UNSENT_BYTES = 64 * 1024  # past it whoever writes waits for the reader
@@ -111,7 +113,7 @@ class LdapEdge:
             return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- asyncio runs this in a task
-        connection = _Connection(self._service, self._tls, reader, writer, ip)
+        connection = _Connection(self._service, self._tls, self._log, reader, writer, ip)
         self._connections[task] = connection
         self._of_network[network] += 1
         SESSIONS.labels("ldap").inc()
@@ -139,6 +141,7 @@ class _Connection:
         self,
         service: Service,
         tls: ssl.SSLContext,
+        log: Any,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ip: str,
@@ -147,6 +150,7 @@ class _Connection:
         self.session = Session(secure=writer.get_extra_info("ssl_object") is not None)
         self._conversation = Conversation(service, ip)
         self._tls = tls
+        self._log = log
         self._reader = reader
         self._asked: asyncio.Queue[Request] = asyncio.Queue()  # `Session` lets in LDAP_OPERATIONS
         writer.transport.set_write_buffer_limits(_UNSENT_BYTES)
@@ -192,10 +196,17 @@ class _Connection:
         while True:
             request = await self._asked.get()
             if self.session.wanted(request):
-                async for piece in self._conversation.answer(request, secure=self.session.secure):
-                    if not self.session.wanted(request):
-                        break
-                    await self._send(piece)
+                try:
+                    async for piece in self._conversation.answer(request, secure=self.session.secure):
+                        if not self.session.wanted(request):
+                            break
+                        await self._send(piece)
+                except _GONE:
+                    raise
+                except Exception as error:  # ours: said to be temporary, told to the log by type and place
+                    self._log.error("ldap_request_failed", error=error)
+                    ended = Result(Code.UNAVAILABLE, "it could not be answered; try again later")
+                    await self._send(answers.result(request.message_id, answer_to(request), ended))
             await self._send(self.session.done(request))
             if self._conversation.hopeless:
                 self.writer.close()

@@ -21,7 +21,7 @@ from server.base.settings import Settings
 from server.ldap import edge
 from tests.conftest import Database
 from tests.directory_sample import write
-from tests.ldap_messages import decode, encode, search
+from tests.ldap_messages import bind, decode, encode, search
 from tests.ldap_server import NOW, SUFFIX
 
 MARTIN = ("equalityMatch", {"attributeDesc": b"sn", "assertionValue": b"martin"})
@@ -89,6 +89,35 @@ async def test_strangers_read_where_they_may_and_not_for_ever(database: Database
         assert away["resultCode"] == "unavailable"
         writer.close()
     await owner.close()
+
+
+async def test_choices_that_may_be_added_are_not_known(tmp_path: Path) -> None:
+    """A scope and a way to sign in of some later RFC."""
+    scope = search(1).replace(b"\x04\x00\x0a\x01\x00", b"\x04\x00\x0a\x01\x03", 1)
+    method = bind(2, "x", "abc").replace(b"\x80\x03abc", b"\x85\x03abc")
+    async with serving(tmp_path) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert (await ask(reader, writer, scope))[-1][1]["resultCode"] == "protocolError"
+        assert (await ask(reader, writer, method))[-1][1]["resultCode"] == "authMethodNotSupported"
+        assert (await ask(reader, writer, search(3)))[-1][1]["resultCode"] == "success"
+        writer.close()
+
+
+async def test_our_own_fault_is_temporary_and_ends_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as (running, port):
+
+        async def broken(*_: object) -> None:
+            raise RuntimeError("secret")
+
+        monkeypatch.setattr(running._service.search, "find", broken)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        ((_, told),) = await ask(reader, writer, search(1, baseObject=SUFFIX.encode(), scope="wholeSubtree"))
+        assert told["resultCode"] == "unavailable"
+        assert b"secret" not in told["diagnosticMessage"]
+        assert (await ask(reader, writer, search(2)))[-1][1]["resultCode"] == "success"
+        writer.close()
 
 
 async def test_who_takes_nothing_is_left_and_costs_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

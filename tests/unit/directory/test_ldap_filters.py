@@ -187,6 +187,9 @@ def substrings(kind: str, *some: tuple[str, str]) -> Filter:
         (("equalityMatch", assertion("entryDN", f"UID=889990000013:10:R10000000001, {TREE.people}")), True),
         (("present", b"userCertificate;binary"), False),
         (("present", b"name"), True),
+        ((None, None), None),  # kinds that may be added
+        (("not", (None, None)), None),
+        (("substrings", {"type": b"cn", "substrings": [(None, None)]}), None),
         (("and", []), True),  # RFC 4526
         (("or", []), False),
     ],
