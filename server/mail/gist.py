@@ -100,7 +100,7 @@ def _line(name: str, values: Sequence[str]) -> str:
         return line
     # RFC 9051 §6.4.4: FROM and its like search the envelope's field, where an address has no comments inside.
     commented = [entry for value in values if "(" in value for entry in addresses.entries(value) if entry.domain]
-    return line + "".join(MARK + fold(headers.utf8(f"{entry.local}@{entry.domain}")) for entry in commented)
+    return line + "".join(MARK + fold(headers.printable(headers.utf8(f"{e.local}@{e.domain}"))) for e in commented)
 
 
 def searched(values: Sequence[str]) -> str:
