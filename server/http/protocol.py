@@ -1,4 +1,5 @@
-"""HTTP/1.1 on a connection: uvicorn's h11 protocol, with the one bound that it lacks, the time to send a header.
+"""HTTP/1.1 on a connection: uvicorn's h11 protocol, with the one bound that it lacks, the time to send a header, and
+for each request the certificate that the client showed, with its path (DER).
 
 h11 bounds the size of a header (WEB_HEADER_BYTES); a request once begun is bounded by the guard.
 """
@@ -11,6 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.base.limits import WEB_HEADER_SECONDS
+from server.base.tls import verified_path
 
 
 class BoundedProtocol(H11Protocol):
@@ -20,6 +22,8 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Each request of the connection finds it as `request.state.shown` (RFC 8705 §2: the certificate of the client).
+        self.app_state = {**self.app_state, "shown": verified_path(transport.get_extra_info("ssl_object"))}
         self._watch()
 
     def handle_events(self) -> None:
