@@ -36,6 +36,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "imap": {"imap": "port", "imap_tls": "tls_port"},
     "web": {"web": "port"},
     "ldap": {"ldap": "port", "ldap_tls": "tls_port", "pki": "pki_port"},
+    "facility": {"facility": "port"},
     "provider": {"provider": "port"},
     "sender": {},
     "fetcher": {},
@@ -46,7 +47,8 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
 
 @dataclass
 class Context:
-    """All that a role's code may use. Relay, submission: no keyring; ldap: what signs people in; others: no keys."""
+    """All that a role's code may use. Relay, submission: no keyring; ldap, facility: what signs people in; others: no
+    keys."""
 
     settings: Settings
     role: str

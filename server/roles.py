@@ -50,6 +50,7 @@ TABLE: Final[dict[str, str]] = {
     "imap": "server.imap.edge:serve",
     "web": "server.web.edge:serve",
     "ldap": "server.ldap.edge:serve",
+    "facility": "server.facility.edge:serve",
     "provider": "server.provider.edge:serve",
     "sender": "server.sender.worker:serve",
     "fetcher": "server.fetcher.worker:serve",
@@ -120,7 +121,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
 def _edge_keys(file: Path, role: str) -> EdgeKeys | None:
     if role in WRITERS:
         return EdgeKeys.load(file)
-    return EdgeKeys.load(file).to_sign_in() if role == "ldap" else None
+    return EdgeKeys.load(file).to_sign_in() if role in ("ldap", "facility") else None
 
 
 def allowed(settings: Settings, role: str, dsn: str) -> Allowed:

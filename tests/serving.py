@@ -29,9 +29,17 @@ PATIENT = f"{INS}@{PATIENT_DOMAIN}"
 # Tests of load and of faults send from one mailbox what no person sends in an hour.
 UNLIMITED = {"CADUCEE_SUBMISSION__MESSAGES_PER_HOUR": "0", "CADUCEE_SUBMISSION__RECIPIENTS_PER_HOUR": "0"}
 # For tests that ask nothing of several …
-PROVIDED = {"CADUCEE_RELAY__WORKERS": "1", "CADUCEE_SUBMISSION__WORKERS": "1"}
+PROVIDED = {
+    "CADUCEE_RELAY__WORKERS": "1",
+    "CADUCEE_SUBMISSION__WORKERS": "1",
+    "CADUCEE_FACILITY__WORKERS": "1",
+}
 # … nor of an identity provider.
-ONE_WORKER = PROVIDED | {"CADUCEE_PROVIDER__WORKERS": "0", "CADUCEE_IDENTITY__PROVIDERS": "{}"}
+ONE_WORKER = PROVIDED | {
+    "CADUCEE_PROVIDER__WORKERS": "0",
+    "CADUCEE_IDENTITY__PROVIDERS": "{}",
+    "CADUCEE_FACILITY__WORKERS": "0",
+}
 START_SECONDS = 60  # initdb and crash recovery on a loaded machine
 
 

@@ -300,6 +300,12 @@ class Audit:
         detail = {"actor": actor, "subject": subject}
         await self._write(connection, ACTS, "certificate-removed", owner_id, actor, detail)
 
+    async def facility(
+        self, connection: asyncpg.Connection, actor: str, owner_id: int, what: str, **facts: Any
+    ) -> None:
+        """A facility was bound to this mailbox, removed, or admitted: given a token for somebody; `what` says which."""
+        await self._write(connection, ACTS, f"facility-{what}", owner_id, actor, {"actor": actor, **facts})
+
     async def key_entrusted(self, connection: asyncpg.Connection, actor: str, owner_id: int, subject: str) -> None:
         """What comes encrypted to this certificate is opened from now on."""
         await self._write(connection, ACTS, "key-entrusted", owner_id, actor, {"actor": actor, "subject": subject})

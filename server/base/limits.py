@@ -124,6 +124,11 @@ HARVEST_ENTRIES = 5_000  # at once …
 HARVEST_PER_SECOND = 3.0  # … and from then on
 HARVEST_CLIENTS = 20_000  # remembered by one process: about 5 MB
 
+# Tokens that one facility asks one process for: a shift begins, and each mail program comes back in 10 minutes.
+FACILITY_TOKENS = 2_000  # at once …
+FACILITY_TOKENS_PER_SECOND = 10.0  # … and from then on
+FACILITY_FORM_BYTES = 4 * KIB
+
 # Our authority's list and responder. A validator asks once in hours; one request a connection.
 PKI_CONNECTIONS = 200
 PKI_SECONDS = 10

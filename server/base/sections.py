@@ -97,6 +97,12 @@ class Web(Edge):
     )
 
 
+class Facility(Edge):
+    """Tokens for the people of facilities, whose servers show their organisation's certificate."""
+
+    workers: int = Field(default=0, ge=0, le=64, description="1 or more serves it; the port is HTTPS")
+
+
 class DevelopmentProvider(Edge):
     """The development provider of identity, whose state is in the memory of one process."""
 

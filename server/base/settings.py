@@ -18,6 +18,7 @@ from server.base.sections import (
     Database,
     DevelopmentProvider,
     Directory,
+    Facility,
     Fetcher,
     Identity,
     Keys,
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     imap: MailEdge = MailEdge()
     web: Web = Web()
     ldap: Ldap = Ldap()
+    facility: Facility = Facility()
     provider: DevelopmentProvider = DevelopmentProvider()
     sender: Sender = Sender()
     fetcher: Fetcher = Fetcher()

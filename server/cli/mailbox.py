@@ -15,7 +15,7 @@ from directory.identifiers import is_finess, is_ins, is_rpps
 from directory.own.mailboxes import publish
 from server.base import clock
 from server.base.errors import CaduceeError, Reason, Refused
-from server.cli import access, entrust, publication, rights, signing, terms
+from server.cli import access, entrust, facility, publication, rights, signing, terms
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, progress, run, settings_of
 from server.cli.migrate.command import migrate
@@ -28,7 +28,7 @@ from server.mailbox.terms import change, standing
 from server.provider.people import enrol
 
 app = typer.Typer(no_args_is_help=True, help="Make mailboxes and their app passwords.")
-for part in (terms, publication, rights, entrust, access):
+for part in (terms, publication, rights, facility, entrust, access):
     part.register(app)
 app.command()(migrate)
 

@@ -72,7 +72,7 @@ def certificate(
 ) -> None:
     """Let software sign in to an APP mailbox with this client certificate (SASL EXTERNAL)."""
     settings = settings_of(home)
-    shown = _read_certificate(settings, file)
+    shown = read_certificate(settings, file)
 
     async def work() -> None:
         async with Admin(settings) as admin:
@@ -141,7 +141,7 @@ def delegate(
     A person's own mailbox (PER) is lent, to a secretary for one, until a day a year away at most, when its holder asks.
     """
     settings = settings_of(home)
-    given, end = _rights(rights), _end(until)
+    given, end = rights_of(rights), end_of(until)
 
     async def work() -> None:
         async with Admin(settings) as admin:
@@ -152,10 +152,9 @@ def delegate(
 
     run(work())
     if as_json:
-        answer_json({"address": address, "delegate": to, "rights": _words(given), "until": end})
+        answer_json({"address": address, "delegate": to, "rights": words_of(given), "until": end})
     else:
-        last = f"until {until}" if until else "until revoked"
-        out.print(f"{to} may {', '.join(_words(given))} at {address}, {last}.", markup=False)
+        out.print(f"{to} may {', '.join(words_of(given))} at {address}, {ending(end)}.", markup=False)
 
 
 def list_delegations(address: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -171,12 +170,10 @@ def list_delegations(address: str, home: HomeOption = None, as_json: JsonOption 
 
     found = run(work())
     if as_json:
-        answer_json([{"delegate": to, "rights": _words(one.rights), "until": one.until} for to, one in found])
+        answer_json([{"delegate": to, "rights": words_of(one.rights), "until": one.until} for to, one in found])
         return
     for to, one in found:
-        last = f"until {one.until - _DAY:%Y-%m-%d}" if one.until else "until revoked"
-        ended = ", which has passed" if one.until and one.until <= clock.now() else ""
-        out.print(f"{to}  {', '.join(_words(one.rights))}  {last}{ended}", markup=False)
+        out.print(f"{to}  {', '.join(words_of(one.rights))}  {ending(one.until)}", markup=False)
     if not found:
         out.print("Nobody: `caducee mailbox delegate ADDRESS --to PERSON` shares this mailbox.")
 
@@ -210,7 +207,7 @@ def register(app: typer.Typer) -> None:
     app.command("revoke-delegation")(revoke_delegation)
 
 
-def _read_certificate(settings: Settings, file: Path) -> client.ClientCertificate:
+def read_certificate(settings: Settings, file: Path) -> client.ClientCertificate:
     """The first certificate of a PEM file, refused here as it would be at sign-in."""
     now = clock.now()
     try:
@@ -231,7 +228,8 @@ def _read_certificate(settings: Settings, file: Path) -> client.ClientCertificat
     return shown
 
 
-def _rights(words: str) -> Rights:
+def rights_of(words: str) -> Rights:
+    """The rights that --rights names."""
     given = Rights(0)
     for word in words.split(","):
         try:
@@ -241,11 +239,12 @@ def _rights(words: str) -> Rights:
     return given | Rights.READ if Rights.MANAGE in given else given
 
 
-def _words(rights: Rights) -> list[str]:
+def words_of(rights: Rights) -> list[str]:
+    """Rights as --rights names them."""
     return [(right.name or "").lower() for right in rights]
 
 
-def _end(until: str | None) -> datetime | None:
+def end_of(until: str | None) -> datetime | None:
     """The first moment after the last day."""
     if until is None:
         return None
@@ -256,6 +255,13 @@ def _end(until: str | None) -> datetime | None:
     if end <= clock.now():
         raise Failure(f"--until: {until} has passed.")
     return end
+
+
+def ending(until: datetime | None) -> str:
+    """How long that holds which holds until the moment `end_of` gave."""
+    if until is None:
+        return "until revoked"
+    return f"until {until - _DAY:%Y-%m-%d}{', which has passed' if until <= clock.now() else ''}"
 
 
 async def _address_of(store: Store, owner_id: int) -> str:

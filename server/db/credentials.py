@@ -13,7 +13,19 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-ROLES: Final = ("relay", "submission", "imap", "web", "ldap", "provider", "jobs", "sender", "fetcher", "identity")
+ROLES: Final = (
+    "relay",
+    "submission",
+    "imap",
+    "web",
+    "ldap",
+    "facility",
+    "provider",
+    "jobs",
+    "sender",
+    "fetcher",
+    "identity",
+)
 ADMIN: Final = "admin"  # owns the database: migrations and the command line
 SUPERUSER: Final = "superuser"  # of the embedded PostgreSQL only: makes the database and its owner
 SCRAM_ITERATIONS = 4096  # RFC 7677 §4 minimum; the password carries 256 bits, so nothing is to be stretched

@@ -28,6 +28,8 @@ from server.base.limits import SIGN_IN_SESSION_SECONDS
 from server.db.gathered import Gathered
 from server.db.pool import AWAY, FULL, trouble
 from server.identity import certificates, delegations, queries, sasl
+from server.identity.facility.sign_in import FacilityTokens
+from server.identity.facility.tokens import PREFIX
 from server.identity.holders import WARNING
 from server.identity.local import alerts
 from server.identity.local.alerts import Happened
@@ -63,14 +65,16 @@ class Accounts:
         edge: EdgeKeys,
         *,
         tokens: ProviderTokens | None = None,
+        facilities: FacilityTokens | None = None,
         trust: TrustSpace | None = None,
         needs: Rights = Rights.READ,
     ) -> None:
-        """`tokens` asks identity providers, if there are any; `trust` knows what is revoked; `needs` is what a delegate
-        must be allowed at this edge."""
+        """`tokens` asks identity providers, `facilities` knows tokens of ours for a facility's people, where there are
+        any; `trust` knows what is revoked; `needs` is what a delegate must be allowed at this edge."""
         self._pool = pool
         self._edge = edge
         self._tokens = tokens
+        self._facilities = facilities
         self._trust = trust
         self._needs = needs
         self._throttle = Throttle(pool, edge.credential)
@@ -79,7 +83,7 @@ class Accounts:
     def mechanisms(self, shown: Sequence[bytes] = ()) -> tuple[str, ...]:
         """The SASL mechanisms to offer to a client that showed this certificate with its path (DER), or none."""
         external = (sasl.EXTERNAL,) if shown else ()
-        bearer = (sasl.XOAUTH2, sasl.OAUTHBEARER) if self._tokens is not None else ()
+        bearer = (sasl.XOAUTH2, sasl.OAUTHBEARER) if self._tokens or self._facilities else ()
         return (sasl.PLAIN, *external, *bearer)
 
     async def sign_in(self, given: sasl.Given, network: str, shown: Sequence[bytes] = ()) -> Principal:
@@ -99,6 +103,8 @@ class Accounts:
         return await self._counted(self._holder(token), "", network)
 
     async def _holder(self, token: str) -> Principal | None:
+        if self._facilities and token.startswith(PREFIX):
+            return await self._facilities.opened(token, "", self._needs)
         person = await self._tokens.verify(token) if self._tokens and token else None
         row = await self._pool.fetchrow(queries.FIRST_OF, list(person.owner_ids)) if person else None
         return Principal(row["owner_id"], person.name, row["kind"], person.how) if person and row else None
@@ -123,6 +129,8 @@ class Accounts:
                 return own
             return await self._opened(mailbox, (own.owner_id,), own.address, own.how)
         if isinstance(given, sasl.Bearer):
+            if self._facilities and given.token.startswith(PREFIX):
+                return await self._facilities.opened(given.token, normalise(given.mailbox), self._needs)
             person = await self._tokens.verify(given.token) if self._tokens and given.token else None
             if person is None:
                 return None
@@ -158,17 +166,10 @@ class Accounts:
         opened = await certificates.mailboxes(self._pool, self._edge, certificate.key_hash)
         # RFC 4422 Appendix A.1: without an authzid the identity is the certificate's, where it has only one here.
         named = [one for one in opened if one[1] == mailbox or not mailbox]
-        if len(named) != 1 or self._is_revoked(shown, now):
+        if len(named) != 1 or (self._trust is not None and certificates.is_revoked(self._trust, shown, now)):
             return None
         owner_id, address = named[0]
         return Principal(owner_id, address, certificates.KINDS[0], "client-certificate")
-
-    def _is_revoked(self, shown: Sequence[bytes], now: datetime) -> bool:
-        """Raises TryLater(REVOCATION_UNKNOWN) where it must be known and is not."""
-        objection = self._trust.objection(self._trust.peer(shown).path, now) if self._trust is not None else None
-        if isinstance(objection, TryLater):
-            raise objection
-        return objection is not None
 
     async def _opened(self, mailbox: str, people: Sequence[int], name: str, how: str) -> Principal | None:
         """The mailbox named, as one of `people` (numbers of their own mailboxes) may open it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,8 +20,9 @@ from crypto.pki.client import ClientCertificate
 from crypto.sealing import unwrap, wrap
 from server.audit.trail import Audit
 from server.base import clock
-from server.base.errors import Reason, Refused
+from server.base.errors import Reason, Refused, TryLater
 from server.identity import queries
+from server.trust.space import TrustSpace
 
 KINDS = ("APP",)  # référentiel MSSanté: mailboxes of software; people sign in as people
 
@@ -81,6 +83,17 @@ async def mailboxes(pool: asyncpg.Pool, edge: EdgeKeys, key_hash: bytes) -> list
         except CryptoError:
             continue  # written by somebody without the edge's secret: it opens nothing
     return found
+
+
+def is_revoked(trust: TrustSpace, shown: Sequence[bytes], now: datetime) -> bool:
+    """Whether a certificate with its path (DER), which TLS verified, is known to be revoked.
+
+    Raises TryLater(REVOCATION_UNKNOWN) where it must be known and is not.
+    """
+    objection = trust.objection(trust.peer(shown).path, now)
+    if isinstance(objection, TryLater):
+        raise objection
+    return objection is not None
 
 
 def _key(edge: EdgeKeys) -> bytes:

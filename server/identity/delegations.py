@@ -59,13 +59,7 @@ async def grant(
 
     Raises Refused(NOT_ALLOWED): the mailbox is not one to share, or not for so long, or the delegate is no person.
     """
-    kind = await connection.fetchval(queries.KIND, owner_id)
-    if kind not in (*SHARED, *PEOPLE):
-        raise Refused(Reason.NOT_ALLOWED, "Only mailboxes of type ORG, CAB and PER are shared.")
-    if kind in PEOPLE and (given.until is None or given.until > clock.now() + LONGEST_LOAN):
-        raise Refused(
-            Reason.NOT_ALLOWED, f"A person's own mailbox is shared until a day, at most {LONGEST_LOAN.days} days away."
-        )
+    await check_terms(connection, owner_id, given.until)
     if await connection.fetchval(queries.KIND, delegate[0]) not in PEOPLE:
         raise Refused(
             Reason.NOT_ALLOWED, "A mailbox is shared with people: the delegate's mailbox must be of type PER."
@@ -79,6 +73,17 @@ async def grant(
         )
         rights = [right.name for right in given.rights]
         await Audit(edge).delegated(connection, actor, owner_id, delegate[1], rights, given.until)
+
+
+async def check_terms(connection: asyncpg.Connection, owner_id: int, until: datetime | None) -> None:
+    """Raise Refused(NOT_ALLOWED) when this mailbox is not one to open to another, or not for so long."""
+    kind = await connection.fetchval(queries.KIND, owner_id)
+    if kind not in (*SHARED, *PEOPLE):
+        raise Refused(Reason.NOT_ALLOWED, "Only mailboxes of type ORG, CAB and PER are shared.")
+    if kind in PEOPLE and (until is None or until > clock.now() + LONGEST_LOAN):
+        raise Refused(
+            Reason.NOT_ALLOWED, f"A person's own mailbox is shared until a day, at most {LONGEST_LOAN.days} days away."
+        )
 
 
 async def revoke(

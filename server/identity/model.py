@@ -20,11 +20,15 @@ OWN = Rights.READ | Rights.SEND | Rights.MANAGE
 
 @dataclass(frozen=True, slots=True)
 class Delegate:
-    """The person who speaks for a mailbox that is not theirs: own mailbox's number, name for the trail, rights."""
+    """Who speaks for a mailbox that is not theirs: own mailbox's number, name for the trail, rights.
 
-    owner_id: int
+    Somebody of a facility has no mailbox here (None); `facility` is then the key by which it is bound.
+    """
+
+    owner_id: int | None
     name: str
     rights: Rights
+    facility: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class Principal:
     """Somebody who signed in to a mailbox.
 
     `kind` is the mailbox's kind (PER, ORG, APP, CAB, PATIENT); `address` the normalised address that was signed in
-    with; `how` the proof ("app-password", "client-certificate", an identity provider's name). `delegate` is who acts,
-    where it is not the holder; `until` when the session must end (None: when it likes).
+    with; `how` the proof ("app-password", "client-certificate", "facility", an identity provider's name). `delegate` is
+    who acts, where it is not the holder; `until` when the session must end (None: when it likes).
     """
 
     owner_id: int

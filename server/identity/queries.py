@@ -55,7 +55,9 @@ DELETE FROM client_certificate WHERE owner_id = $1 AND certificate_id = $2 RETUR
 PEERS = "SELECT path FROM peer_certificate ORDER BY seen_on DESC LIMIT $1"
 HELD_CERTIFICATES = """
 SELECT c.owner_id, c.key_hash, c.subject, c.not_after
-  FROM client_certificate c JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active'
+  FROM (SELECT owner_id, key_hash, subject, not_after FROM client_certificate
+         UNION SELECT owner_id, key_hash, subject, not_after FROM facility) AS c
+  JOIN owner o ON o.owner_id = c.owner_id AND o.state = 'active'
 """
 # What was found ($1-$4) at $5; gives what is new, or was told last before $6, as told now. A certificate of two
 # mailboxes is told once.

@@ -13,6 +13,7 @@ from server.base.proxy import behind
 from server.base.tls import server_context
 from server.base.tls_stream import TlsStream
 from server.identity.accounts import Accounts
+from server.identity.facility.sign_in import facility_tokens
 from server.identity.model import Rights
 from server.identity.tokens import verifier
 from server.imap.budget import Budget
@@ -72,6 +73,7 @@ async def serve(context: Context, sockets: Sockets) -> ImapEdge:
             context.pool,
             context.edge,
             tokens=verifier(settings, context.pool, context.edge),
+            facilities=facility_tokens(settings, context.pool, context.edge, trust.space),
             trust=trust.space,
             needs=Rights.READ,
         ),

@@ -14,6 +14,7 @@ from server.base.proxy import behind
 from server.base.sections import Network
 from server.base.tls import server_context
 from server.identity.accounts import Accounts
+from server.identity.facility.sign_in import facility_tokens
 from server.identity.model import Rights
 from server.identity.tokens import verifier
 from server.mailbox.beside.handed import Handed
@@ -65,7 +66,10 @@ async def _service(context: Context, kind: SourceKind, tls: ssl.SSLContext) -> S
     await acceptor.start()
     trust = await Follower.start(context.pool, settings.trust, context.anchors, context.log)
     tokens = verifier(settings, context.pool, context.edge)
-    accounts = Accounts(context.pool, context.edge, tokens=tokens, trust=trust.space, needs=Rights.SEND)
+    facilities = facility_tokens(settings, context.pool, context.edge, trust.space)
+    accounts = Accounts(
+        context.pool, context.edge, tokens=tokens, facilities=facilities, trust=trust.space, needs=Rights.SEND
+    )
     return Service(
         kind=kind,
         hostname=settings.domain,

@@ -19,6 +19,7 @@ from server.base.settings import Settings
 from server.db.pool import trouble
 from server.http.guard import Guard
 from server.identity.accounts import Accounts
+from server.identity.facility.sign_in import facility_tokens
 from server.identity.local.passwords import LocalPasswords
 from server.identity.questions import asker
 from server.identity.sessions.sessions import Sessions
@@ -82,6 +83,7 @@ async def open_services(context: Context) -> Services:
             context.pool,
             context.edge,
             tokens=verifier(context.settings, context.pool, context.edge),
+            facilities=facility_tokens(context.settings, context.pool, context.edge, trust.space),
             trust=trust.space,
         ),
         sessions=Sessions(context.pool, context.edge),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ SECONDS = 60
 
 def role(home: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "server.roles", *words, "--home", str(home)]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"CADUCEE_FACILITY__WORKERS": "1"}  # off as `init` leaves it
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
@@ -79,6 +81,7 @@ async def test_each_role_holds_the_keys_of_its_kind_and_no_more(home: Path) -> N
         "jobs": reader,
         "sender": ("edge", "queue_secret"),
         "ldap": edge,
+        "facility": edge,
         "provider": (),
         "fetcher": (),
         "identity": (),

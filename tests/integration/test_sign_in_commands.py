@@ -57,6 +57,44 @@ def test_a_program_is_given_a_certificate(running: Served) -> None:
     assert "no certificate" in refused("mailbox", "remove-certificate", lab, str(bound["number"]), home=running.home)
 
 
+def test_a_facility_signs_in_its_people(running: Served) -> None:
+    team, shown = f"cardiologie@{DOMAIN}", str(running.home / "pki" / "organisation.pem")
+    caducee("mailbox", "add", team, "--type", "ORG", "--name", "Cardiologie", home=running.home)
+    assert "None" in caducee("mailbox", "facilities", team, home=running.home)
+    for until, text in (("2020-01-01", "has passed"), ("demain", "is no day")):
+        assert text in refused("mailbox", "facility", team, "--certificate", shown, "--until", until, home=running.home)
+    last = f"{clock.now() + timedelta(days=30):%Y-%m-%d}"
+    given = ("--certificate", shown, "--rights", "read,manage", "--until", last)
+    assert f"until {last}" in caducee("mailbox", "facility", team, *given, home=running.home)
+    (bound,) = json.loads(caducee("mailbox", "facilities", team, "--json", home=running.home))
+    assert bound["rights"] == ["read", "manage"]
+    assert bound["subject"] in caducee("mailbox", "facilities", team, home=running.home)
+    token = facility_token(running, team).json()["access_token"]
+    said = f"user={team}\1auth=Bearer {token}\1\1"
+    with imaplib.IMAP4_SSL("localhost", running.ports["imap_tls"], ssl_context=running.tls(), timeout=30) as client:
+        client.authenticate("XOAUTH2", lambda challenge: said.encode())
+        assert client.create("Dossier")[0] == "OK"
+    told = json.loads(caducee("trace", team, "--json", home=running.home))
+    named = f"{bound['subject']}: i.durand Inès DURAND"
+    assert named in [event.get("actor") for event in told if event["event"] == "facility-admitted"]
+    caducee("mailbox", "remove-facility", team, str(bound["number"]), home=running.home)
+    assert facility_token(running, team).json()["error"] == "unauthorized_client"
+    with (
+        imaplib.IMAP4_SSL("localhost", running.ports["imap_tls"], ssl_context=running.tls(), timeout=30) as client,
+        pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"),
+    ):
+        client.authenticate("XOAUTH2", lambda challenge: said.encode())
+    assert "no facility" in refused("mailbox", "remove-facility", team, str(bound["number"]), home=running.home)
+
+
+def facility_token(served: Served, mailbox: str) -> httpx.Response:
+    """What the facility's server is answered that shows the organisation's certificate."""
+    tls = served.tls()
+    tls.load_cert_chain(served.home / "pki" / "organisation.pem", served.home / "pki" / "organisation.key")
+    form = {"grant_type": "client_credentials", "mailbox": mailbox, "actor": "i.durand", "actor_name": "Inès DURAND"}
+    return httpx.post(f"https://localhost:{served.ports['facility']}/oauth2/token", data=form, verify=tls)
+
+
 def as_the_program(served: Served, mailbox: str) -> int:
     """The reply to AUTH EXTERNAL with the organisation's certificate."""
     tls = served.tls()

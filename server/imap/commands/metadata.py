@@ -166,11 +166,17 @@ async def set_metadata(session: Session, command: SetMetadata) -> Done:
 
 
 def reader(session: Session) -> int:
-    """Whose private entries these are: the delegate's where one acts."""
+    """Whose private entries these are: the delegate's where one acts.
+
+    Raises Refused(NOT_ALLOWED): somebody of a facility has no mailbox here, to which they would belong.
+    """
     principal = session.principal
     if principal is None:
         raise Refused(Reason.AUTHENTICATION_REQUIRED, "Sign in first")
-    return principal.delegate.owner_id if principal.delegate else principal.owner_id
+    reading = principal.delegate.owner_id if principal.delegate else principal.owner_id
+    if reading is None:
+        raise Refused(Reason.NOT_ALLOWED, "Entries are kept for those who have a mailbox here.")
+    return reading
 
 
 def _shared(names: Iterable[str]) -> bool:
