@@ -39,10 +39,15 @@ async def fill(connection: Connection, now: datetime, progress: Progress) -> Cha
             chosen = queries.CHOSEN_ORGANISATIONS
         elif table is MAILBOX_ENTRY:
             chosen = queries.choose_mailboxes(scoped=False)
+        indexes = await connection.fetch(table.indexes())
+        for statement in (*(row["forget"] for row in indexes), table.triggers("DISABLE")):
+            await connection.execute(statement)
         status = await connection.execute(table.fill(chosen), now)
-        await connection.execute(table.analyze())
+        for statement in (*(row["make"] for row in indexes), table.triggers("ENABLE"), table.analyze()):
+            await connection.execute(statement)
         changes[table.name] = {"added": int(status.split()[-1])}
         progress(table.name, changes[table.name]["added"])
+    await connection.execute(queries.FORGET_GONE_SERVICES)
     await connection.execute(queries.CREATE_CHANGES)
     return changes
 
