@@ -42,6 +42,12 @@ class KnownLines:
         self.places.append(place.key if place else 0)
         self.places.append(place.words if place else 0)
 
+    def extend(self, other: KnownLines) -> None:
+        """Add the lines of another."""
+        self.digests.extend(other.digests)
+        self.subjects.extend(other.subjects)
+        self.places.extend(other.places)
+
     def add_part(self, digests: bytes, subjects: bytes, places: bytes) -> None:
         """A part as `parts` gives it."""
         self.digests.frombytes(digests)

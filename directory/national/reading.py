@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from directory.national.blocks import Readers
 from directory.national.columns import Kind
 from directory.national.difference import KnownLines, numbers_of
 from directory.national.extract import RANKS, ExtractError, Source
@@ -59,28 +60,19 @@ def whole(
     problems: Problems,
     progress: Progress,
 ) -> Iterator[dict[str, bytes]]:
-    """Read every line into the stage; gives what has gathered each time it is full. Raises ExtractError."""
-    for source in sources:
-        reader, rank = LineReader(source.layout), RANKS[source.kind]
-        lines_known = known[source.kind]
-        done = 0
-        for number, lines in source.blocks():
-            digests = numbers_of(lines)
-            for place, line in enumerate(lines):
-                try:
-                    said = reader.read(line)
-                except ValueError as error:
-                    problems.report(ExtractError(source.name, number + place, str(error)), line)
-                    continue
-                if said.mailbox is not None and said.mailbox[0] in own:
-                    continue
-                lines_known.add(digests[place], said)
-                stage.put(said, rank)
-            done += sum(map(len, lines)) + len(lines)
-            progress(source.name, done, source.size)
-            if stage.full:
-                yield stage.taken()
-    yield stage.taken()
+    """Read every line; gives the rows of each block for the stage tables. Raises ExtractError."""
+    with Readers(sources, own) as readers:
+        for source in sources:
+            lines_known = known[source.kind]
+            done = 0
+            for number, size, block in readers.read(source):
+                for place, reason, line in block.damaged:
+                    problems.report(ExtractError(source.name, number + place, reason), line)
+                lines_known.extend(block.known)
+                stage.suspect(block.suspects)
+                done += size
+                progress(source.name, done, source.size)
+                yield block.rows
 
 
 class Difference:

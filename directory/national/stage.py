@@ -10,7 +10,6 @@ from directory.national.lines import Line, Place, Row, subject_number
 from directory.national.queries import TABLES
 from directory.queries import Connection
 
-COPY_CHARACTERS = 4 << 20  # of a COPY: large enough to be fast, small enough for memory not to matter
 SUSPECTS_KEPT = 100_000
 
 
@@ -36,13 +35,8 @@ class Stage:
         self.organisations: set[str] = set()
         self.numbers: set[str] = set()
         self._rows: dict[str, list[str]] = {name: [] for name in TABLES}
-        self._size = 0
         self._seen: set[int] = set()
         self._last: Row | None = None
-
-    @property
-    def full(self) -> bool:
-        return self._size >= COPY_CHARACTERS
 
     def put(self, line: Line, rank: int) -> None:
         """The rows of a line of a file of this rank, as far as somebody concerned is meant."""
@@ -53,7 +47,7 @@ class Stage:
                 self._add("professional", line.person, rank)
                 number = line.person[2]
                 if line.person[0][0] == "8" and not is_rpps(number):
-                    self._suspect(number)
+                    self.suspect({number})
             if line.know_how is not None:
                 self._add("know_how", line.know_how, rank)
             if line.activity is not None:
@@ -76,31 +70,30 @@ class Stage:
             self.numbers.update(filter(None, (finess, siret)))
         self._add("organisation", place.row, rank)
         if finess and not is_finess(finess):
-            self._suspect(finess)
+            self.suspect({finess})
         if siret and not is_siret(siret):
-            self._suspect(siret)
+            self.suspect({siret})
 
     def suspects_by_kind(self) -> dict[str, int]:
         """How many numbers do not hold, by what they are."""
         lengths = {"rpps": 11, "finess": 9, "siret": 14}
         return {name: sum(len(one) == length for one in self.suspects) for name, length in lengths.items()}
 
-    def _suspect(self, number: str) -> None:
+    def suspect(self, numbers: set[str]) -> None:
+        """Add some numbers to the suspects."""
         if len(self.suspects) < SUSPECTS_KEPT:
-            self.suspects.add(number)
+            self.suspects |= numbers
 
     def _add(self, table: str, row: Row, rank: int) -> None:
         text = "\t".join(row)
         if "\\" in text:
             text = text.replace("\\", "\\\\")
         self._rows[table].append(f"{text}\t{rank}\n")
-        self._size += len(text)
 
     def taken(self) -> dict[str, bytes]:
         """What has gathered, by table; it is gone from here."""
         found = {name: "".join(rows).encode() for name, rows in self._rows.items() if rows}
         self._rows = {name: [] for name in TABLES}
-        self._size = 0
         return found
 
 

@@ -22,7 +22,8 @@ from typing import ClassVar
 import asyncpg
 import pytest
 
-from directory.load import load, preview
+from directory.load import LoadRefused, load, preview
+from directory.national import blocks, extract
 from directory.national.standing import show, standing
 from server.base.tls import client_context
 from server.cli.download import NotDownloaded, download
@@ -230,6 +231,44 @@ async def test_what_is_ours_is_neither_changed_nor_removed(
     assert (await show(owner, MARTIN))["professional"][0]["last_name"] == "MARTINE"
     await load(owner, without_martin(files, tmp_path), LATER + timedelta(days=1))
     assert await owner.fetchval(kept, BOX) == before
+
+
+async def test_processes_read_as_one_does(
+    owner: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [path for path in nation.write(tmp_path, share=0.001) if "Dipl" not in path.name]
+    activity = next(path for path in files if "activite" in path.name)
+    first, *lines = activity.read_bytes().splitlines(keepends=True)
+    activity.write_bytes(b"".join([first, *lines[:700], b"damaged\n", *lines[700:]]))
+    monkeypatch.setattr(extract, "BLOCK_BYTES", 64 << 10)
+    undone = owner.transaction()  # so that both begin with nothing
+    await undone.start()
+    alone = await load(owner, files, NOW)
+    expected = await contents(owner)
+    await undone.rollback()
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    done = await load(owner, files, NOW)
+    assert [(one.line, one.reason) for one in done.problems] == [(one.line, one.reason) for one in alone.problems]
+    assert [one.line for one in done.problems] == [702]
+    assert (done.counts, done.changes, done.lines, done.suspects) == (
+        *(alone.counts, alone.changes, alone.lines, alone.suspects),
+    )
+    found = await contents(owner)
+    unnumbered = {"activity", "word", "listing", "load"}  # these hold numbers of their own making
+    assert {name: rows for name, rows in found.items() if name not in unnumbered} == {
+        name: rows for name, rows in expected.items() if name not in unnumbered
+    }
+
+
+async def test_a_reading_process_that_ends_refuses_the_load(
+    owner: asyncpg.Connection, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await contents(owner)
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    with pytest.raises(LoadRefused, match="a process that was reading it ended"):
+        await load(owner, files, NOW)
+    assert await contents(owner) == before
 
 
 LOAD = """
