@@ -14,7 +14,7 @@ from directory.index import queries
 from directory.indexing import KINDS, Vocabulary, folded, words_of
 from directory.national.reading import Progress
 from directory.places import position, town_key
-from directory.queries import Connection
+from directory.queries import Connection, indexed_afterwards
 
 BATCH = 20_000  # rows of a COPY: large enough to be fast, small enough for memory not to matter
 SAMPLED = 100_000  # listings that tell how often a word is used
@@ -48,7 +48,7 @@ async def refresh(connection: Connection, progress: Progress, whole: bool) -> in
         await connection.execute(queries.merge(whole))
     listings = int(await connection.fetchval(queries.COUNT_LISTINGS))
     progress("listings", listings)
-    await _words(connection, vocabulary, whole, listings)
+    await _words(connection, vocabulary, whole, empty, listings)
     await connection.execute(queries.FORGET_STAGES)
     progress("index", listings)
     return listings
@@ -96,7 +96,7 @@ async def _batches(connection: Connection, kind: str, whole: bool) -> AsyncItera
         yield [(row[0], row[1]) for row in rows]
 
 
-async def _words(connection: Connection, vocabulary: Vocabulary, whole: bool, listings: int) -> None:
+async def _words(connection: Connection, vocabulary: Vocabulary, whole: bool, empty: bool, listings: int) -> None:
     """Bring the words of the index to what the vocabulary says."""
     uses: dict[int, int] = {}
     if whole:
@@ -110,7 +110,11 @@ async def _words(connection: Connection, vocabulary: Vocabulary, whole: bool, li
     for statement in queries.MERGE_WORDS:
         await connection.execute(statement)
     await connection.execute(queries.DROP_UNUSED_WORDS if whole else queries.DROP_OLD_WORDS)
-    await connection.execute(queries.MAKE_NEAR)
+    if empty:
+        async with indexed_afterwards(connection, "directory.near_word"):
+            await connection.execute(queries.MAKE_NEAR)
+    else:
+        await connection.execute(queries.MAKE_NEAR)
     if whole:
         await connection.execute(queries.ANALYZE_WORDS)
 

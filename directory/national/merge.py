@@ -8,7 +8,7 @@ from datetime import datetime
 from directory.national import queries
 from directory.national.queries import MAILBOX_ENTRY, ORGANISATION, TABLES, Table
 from directory.national.reading import Progress
-from directory.queries import Connection
+from directory.queries import Connection, indexed_afterwards
 
 Changes = dict[str, dict[str, int]]  # table → "added", "changed", "removed" → rows
 
@@ -39,12 +39,11 @@ async def fill(connection: Connection, now: datetime, progress: Progress) -> Cha
             chosen = queries.CHOSEN_ORGANISATIONS
         elif table is MAILBOX_ENTRY:
             chosen = queries.choose_mailboxes(scoped=False)
-        indexes = await connection.fetch(table.indexes())
-        for statement in (*(row["forget"] for row in indexes), table.triggers("DISABLE")):
-            await connection.execute(statement)
-        status = await connection.execute(table.fill(chosen), now)
-        for statement in (*(row["make"] for row in indexes), table.triggers("ENABLE"), table.analyze()):
-            await connection.execute(statement)
+        await connection.execute(table.triggers("DISABLE"))
+        async with indexed_afterwards(connection, f"directory.{table.name}"):
+            status = await connection.execute(table.fill(chosen), now)
+        await connection.execute(table.triggers("ENABLE"))
+        await connection.execute(table.analyze())
         changes[table.name] = {"added": int(status.split()[-1])}
         progress(table.name, changes[table.name]["added"])
     await connection.execute(queries.FORGET_GONE_SERVICES)

@@ -60,18 +60,6 @@ class Table:
         columns = ", ".join(self.columns)
         return f"INSERT INTO directory.{self.name} ({columns}, changed_at) SELECT {columns}, $1 FROM ({chosen}) c"
 
-    # An index made of all rows at once costs a third of one that grows with them, and both processors work on it.
-    def indexes(self) -> str:
-        return f"""
-        SELECT CASE WHEN c.oid IS NULL THEN 'DROP INDEX ' || i.indexrelid::regclass
-                    ELSE format('ALTER TABLE directory.{self.name} DROP CONSTRAINT %I', c.conname) END AS forget,
-               CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
-                    ELSE format('ALTER TABLE directory.{self.name} ADD CONSTRAINT %I %s', c.conname,
-                                pg_get_constraintdef(c.oid)) END AS make
-          FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('p', 'u')
-         WHERE i.indrelid = 'directory.{self.name}'::regclass ORDER BY i.indexrelid
-        """
-
     # What they do is nothing where all rows are as new as each other.
     def triggers(self, able: str) -> str:
         return f"ALTER TABLE directory.{self.name} {able} TRIGGER USER"
