@@ -22,6 +22,7 @@ from directory.national.extract import LINE_BYTES
 
 FIELD_CHARACTERS = 300  # L4 to L6 of an address are 38 characters, names under 100
 ADDRESS_CHARACTERS = 254  # RFC 5321 §4.5.3.1.3 less the brackets
+DIGEST_BYTES = 8  # stand for a line: among three million, another one has the same with a chance of 10⁻⁷ a year
 _PLACES_KEPT = 5_000
 _POSTCODE, _ROUTING_LINE = 8, 17  # in what `LineReader._place` gets
 
@@ -55,16 +56,13 @@ class Line(NamedTuple):
     mailbox: Row | None = None
 
 
-def digest(line: bytes) -> bytes:
-    """8 bytes that stand for a line: among three million, another one has the same with a chance of 10⁻⁷ a year."""
-    return blake2b(line, digest_size=8).digest()
-
-
 def subject_number(subject: str) -> int:
     """The number that stands for a subject: an RPPS itself, a digest (top bit set) of others, 0 for none."""
     if len(subject) == 12 and subject[0] == "8":
         return int(subject)
-    return int.from_bytes(digest(subject.encode())) | 1 << 63 if subject else 0
+    if not subject:
+        return 0
+    return int.from_bytes(blake2b(subject.encode(), digest_size=DIGEST_BYTES).digest()) | 1 << 63
 
 
 def place_key(organisation_id: str) -> int:

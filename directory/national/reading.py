@@ -122,8 +122,9 @@ class Difference:
         for number, lines in source.blocks():
             digests = numbers_of(lines)
             order.extend(digests)
+            fresh = set(digests) - before
             for place, one in enumerate(digests):
-                if one in before or one in came:
+                if one not in fresh or one in came:
                     continue
                 try:
                     said = reader.read(lines[place])
