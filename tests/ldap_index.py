@@ -72,7 +72,7 @@ def means(condition: Condition, held: frozenset[tuple[Field, str]], row: dict[st
         case Word(word, fields, begun, mistyped):
             mine = [one for kind, one in held if kind in fields]
             return any(
-                one == word or (begun and one.startswith(word)) or (mistyped and about(one, word)) for one in mine
+                one == word or (begun and one.startswith(word)) or (mistyped and about(one, [word])) for one in mine
             )
         case Address(begins, whole, words):
             return any(

@@ -12,7 +12,7 @@ A name stays as long as the person practises there: it is made of the numbers of
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,9 +22,9 @@ from directory.ldap.schema import BINARY, CLASSES, RULE_OIDS, TYPES, types
 Key: TypeAlias = tuple[str, str, str]  # national_id, profession_code, organisation_id, as in `directory.listing`
 
 PEOPLE, STRUCTURES, SUBSCHEMA = "ou=personnes", "ou=structures", "cn=subschema"
+EVERY_KIND = frozenset(one.name for one in TYPES)
 _PERSON = ("top", "person", "organizationalPerson", "inetOrgPerson", "caduceeProfessional")
 _STRUCTURE = ("top", "organization", "uidObject", "caduceeStructure")
-_OPERATIONAL = {one.name for one in TYPES if one.operational}
 # RFC 4530: the same key, the same UUID, on every server of the same domain.
 _UUID_SPACE = uuid.UUID(int=199586045071743883192385766555253402905)
 
@@ -36,15 +36,28 @@ class Entry:
     name: str
     attributes: Mapping[str, Sequence[str | bytes]]
 
-    def chosen(self, wanted: Sequence[str]) -> dict[str, Sequence[str | bytes]]:
-        """What a search asks for (RFC 4511 §4.5.1.8; RFC 3673 for "+"), under the names to send."""
-        every = not wanted or "*" in wanted
+
+class Selection:
+    """What of each entry a search asks for (RFC 4511 §4.5.1.8; RFC 3673 for "+")."""
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        every, operational = not wanted or "*" in wanted, "+" in wanted
         named = {one.name for description in wanted for one in types(description)}
-        return {
-            name + BINARY if name == "userCertificate" else name: values
-            for name, values in self.attributes.items()
-            if values and (name in named or ("+" in wanted if name in _OPERATIONAL else every))
+        self._sent: dict[str, str] = {
+            one.name: one.name + BINARY if one.name == "userCertificate" else one.name
+            for one in TYPES
+            if one.name in named or (operational if one.operational else every)
         }
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The attributes, by their types' first names."""
+        return frozenset(self._sent)
+
+    def of(self, entry: Entry) -> dict[str, Sequence[str | bytes]]:
+        """The values that are sent, under the names to send."""
+        sent = self._sent
+        return {sent[name]: values for name, values in entry.attributes.items() if name in sent and values}
 
 
 class Tree:
@@ -75,8 +88,8 @@ class Tree:
             },
         )
 
-    def of(self, row: Mapping[str, Any], certificates: Sequence[bytes]) -> Entry:
-        """The entry of a row of `queries.ENTRIES`."""
+    def of(self, row: Mapping[str, Any], certificates: Sequence[bytes], kinds: Container[str] = EVERY_KIND) -> Entry:
+        """The entry of a row of `queries.ENTRIES`, with these kinds of attributes."""
         place = {
             "street": [row["street"]],
             "postalAddress": [_postal(row)],
@@ -102,7 +115,7 @@ class Tree:
             }
             if not any(found["o"]):
                 found["o"] = ["-"]  # an organization must hold one
-            return self._entry(f"uid={names.escaped(uid)},{self.structures}", _STRUCTURE, found)
+            return self._entry(f"uid={names.escaped(uid)},{self.structures}", _STRUCTURE, found, kinds)
         whole = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
         found = {
             "uid": [uid],
@@ -117,24 +130,25 @@ class Tree:
             "caduceeSpecialty": row["know_how"],
             **place,
         }
-        return self._entry(f"uid={names.escaped(uid)},{self.people}", _PERSON, found)
+        return self._entry(f"uid={names.escaped(uid)},{self.people}", _PERSON, found, kinds)
 
     def _entry(
         self,
         name: str,
         classes: Sequence[str],
         found: Mapping[str, Sequence[str | bytes | None]],
+        kinds: Container[str] = EVERY_KIND,
         *,
         has_more: bool = False,
     ) -> Entry:
         attributes: dict[str, Sequence[str | bytes]] = {"objectClass": classes}
         for kind, values in found.items():
-            if held := [value for value in dict.fromkeys(values) if value]:
+            if kind in kinds and (held := [value for value in dict.fromkeys(values) if value]):
                 attributes[kind] = held
-        structural = "inetOrgPerson" if "inetOrgPerson" in classes else classes[1]
         attributes["entryDN"] = [name]
-        attributes["entryUUID"] = [str(uuid.uuid5(_UUID_SPACE, name))]
-        attributes["structuralObjectClass"] = [structural]
+        if "entryUUID" in kinds:
+            attributes["entryUUID"] = [str(uuid.uuid5(_UUID_SPACE, name))]
+        attributes["structuralObjectClass"] = ["inetOrgPerson" if "inetOrgPerson" in classes else classes[1]]
         attributes["subschemaSubentry"] = [SUBSCHEMA]
         attributes["hasSubordinates"] = ["TRUE" if has_more else "FALSE"]
         return Entry(name, attributes)

@@ -10,92 +10,135 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from directory.folding import words
 from directory.ldap import names
-from directory.ldap.entries import Entry
+from directory.ldap.entries import EVERY_KIND, Entry
 from directory.ldap.schema import RULE_OIDS, AttributeType, class_named, rule_of, types
 from directory.ldap.values import PREPARED, Form, about, stands_in
 
 Filter: TypeAlias = tuple[str | None, Any]
+Fitting: TypeAlias = Callable[[Entry], bool | None]
+Assertion: TypeAlias = Callable[[Sequence[Any]], bool | None]  # of the values that an entry holds of one type
 
 
 def fits(entry: Entry, asked: Filter) -> bool | None:
     """The filter's value for the entry."""
+    return fitting(asked)(entry)
+
+
+def fitting(asked: Filter) -> Fitting:
+    """The filter read once, as a question to ask of many entries: hundreds are looked at for one answer."""
     kind, value = asked
     if kind == "not":
-        inner = fits(entry, value)
-        return None if inner is None else not inner
+        return _denied(fitting(value))
     if kind in ("and", "or"):
-        results = [fits(entry, part) for part in value]
-        decisive = kind == "or"
-        if decisive in results:
-            return decisive
-        return None if None in results else not decisive
-    if kind == "present":
-        known = types(text(value))
-        return any(entry.attributes.get(one.name) for one in known) if known else None
+        return _several([fitting(part) for part in value], decisive=kind == "or")
     if kind == "extensibleMatch":
-        return _extensible(entry, value)
+        return lambda entry: _extensible(entry, value)
     if kind is None:  # RFC 4511 §4.5.1.7: a kind that may be added, and that we do not know
-        return None
-    return _any(entry, types(text(value["type" if kind == "substrings" else "attributeDesc"])), kind, value)
+        return _undefined
+    known = types(text(value if kind == "present" else value["type" if kind == "substrings" else "attributeDesc"]))
+    if not known:
+        return _undefined
+    if kind == "present":
+        return lambda entry: any(entry.attributes.get(one.name) for one in known)
+    return _any([(one.name, _assertion(one, kind, value)) for one in known])
 
 
-def _any(entry: Entry, known: Sequence[AttributeType], kind: str, value: Any) -> bool | None:
+def _undefined(_: object) -> None:
+    return None
+
+
+def _denied(inner: Fitting) -> Fitting:
+    def denied(entry: Entry) -> bool | None:
+        found = inner(entry)
+        return None if found is None else not found
+
+    return denied
+
+
+def _several(parts: Sequence[Fitting], *, decisive: bool) -> Fitting:
+    def several(entry: Entry) -> bool | None:
+        defined = True
+        for part in parts:
+            found = part(entry)
+            if found is decisive:
+                return decisive
+            defined = defined and found is not None
+        return not decisive if defined else None
+
+    return several
+
+
+def _any(parts: Sequence[tuple[str, Assertion]]) -> Fitting:
     """One value of one type is enough; Undefined only where no type can say."""
-    results = [_assert(one, entry.attributes.get(one.name, ()), kind, value) for one in known]
-    if True in results:
-        return True
-    return False if False in results else None
+
+    def anyone(entry: Entry) -> bool | None:
+        results = [assertion(entry.attributes.get(name, ())) for name, assertion in parts]
+        if True in results:
+            return True
+        return False if False in results else None
+
+    return anyone
 
 
-def _assert(one: AttributeType, held: Sequence[str | bytes], kind: str, value: Any) -> bool | None:
-    if one.form is Form.BINARY:
-        return None
-    values = [item for item in held if isinstance(item, str)]
+def _assertion(one: AttributeType, kind: str, value: Any) -> Assertion:
+    """What is asserted of the values of a type. Of a type that holds octets nothing can be: it has no rule."""
     if kind == "substrings":
-        return _substrings(one, values, value["substrings"])
+        return _substrings(one, value["substrings"])
     try:
         asserted = value["assertionValue"].decode()
     except UnicodeDecodeError:
-        return None
-    if kind == "equalityMatch":
-        return equals(one, values, asserted)
-    if kind == "approxMatch":
-        if one.form is not Form.WORDS:
-            return equals(one, values, asserted)
-        return any(about(item, asserted) for item in values)
-    if not one.ordered:
-        return None
-    least = PREPARED[one.form](asserted)
-    prepared = [PREPARED[one.form](item) for item in values]
-    return any(item >= least if kind == "greaterOrEqual" else item <= least for item in prepared)
+        return _undefined
+    if kind in ("greaterOrEqual", "lessOrEqual"):
+        return _ordering(one, asserted, greater=kind == "greaterOrEqual")
+    if kind == "approxMatch" and one.form is Form.WORDS:
+        near = words(asserted)
+        return lambda held: any(about(item, near) for item in held)
+    return _equality(one, asserted)
 
 
 def equals(one: AttributeType, values: Sequence[str], asserted: str) -> bool | None:
     """Whether one of a type's values equals what is asserted, by the type's rule; None: that is no value of it."""
+    return _equality(one, asserted)(values)
+
+
+def _equality(one: AttributeType, asserted: str) -> Assertion:
     if one.form is Form.NAME:
-        try:
-            name = names.parse(asserted)
-            return any(names.parse(item) == name for item in values)
-        except names.InvalidName:
-            return None
+        return lambda held: _is_name(held, asserted)
     prepare: Callable[[str], str] | None = class_named if one.form is Form.OBJECT_CLASS else PREPARED.get(one.form)
     if prepare is None:
-        return None
+        return _undefined
     wanted = prepare(asserted)
-    return bool(wanted) and any(prepare(item) == wanted for item in values)
+    return lambda held: bool(wanted) and any(prepare(item) == wanted for item in held)
 
 
-def _substrings(one: AttributeType, values: Sequence[str], given: Sequence[tuple[str | None, bytes]]) -> bool | None:
+def _is_name(values: Sequence[str], asserted: str) -> bool | None:
+    try:
+        name = names.parse(asserted)
+        return any(names.parse(item) == name for item in values)
+    except names.InvalidName:
+        return None
+
+
+def _ordering(one: AttributeType, asserted: str, *, greater: bool) -> Assertion:
+    if not one.ordered:
+        return _undefined
+    prepare = PREPARED[one.form]
+    least = prepare(asserted)
+    return lambda held: any(prepare(item) >= least if greater else prepare(item) <= least for item in held)
+
+
+def _substrings(one: AttributeType, given: Sequence[tuple[str | None, bytes]]) -> Assertion:
     prepare = PREPARED.get(one.form)
     pieces = pieces_of(given)
     if prepare is None or pieces is None:
-        return None
+        return _undefined
     initial, final = prepare(pieces.initial), prepare(pieces.final)
     anywhere = [prepare(piece) for piece in pieces.anywhere]
     if not all(anywhere) or (pieces.initial and not initial) or (pieces.final and not final):
-        return False  # a piece of signs that are not compared
-    return any(stands_in(prepare(item), initial, anywhere, final) for item in values)
+        return lambda held: False  # a piece of signs that are not compared
+    return lambda held: any(stands_in(prepare(item), initial, anywhere, final) for item in held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +195,19 @@ def _held(entry: Entry, of_the_name: bool) -> Iterator[tuple[AttributeType, list
                     yield one, [item]
 
 
-def mentions(asked: Filter, name: str) -> bool:
-    """Whether a filter asks for an attribute of this type."""
+def mentioned(asked: Filter) -> frozenset[str]:
+    """The attributes that a filter looks at, by their types' first names."""
     kind, value = asked
     if kind in ("and", "or"):
-        return any(mentions(part, name) for part in value)
+        return frozenset().union(*map(mentioned, value))
     if kind == "not":
-        return mentions(value, name)
+        return mentioned(value)
     if kind is None:
-        return False
-    description = value if kind == "present" else value.get("attributeDesc") or value.get("type") or b""
-    return name in [one.name for one in types(text(description))]
+        return frozenset()
+    if kind == "extensibleMatch" and value.get("type") is None:
+        return EVERY_KIND
+    description = value if kind == "present" else value.get("attributeDesc") or value.get("type")
+    return frozenset(one.name for one in types(text(description)))
 
 
 def text(octets: bytes) -> str:

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -19,7 +19,7 @@ import asyncpg
 from directory.folding import distance, mistakes, near
 from directory.index import queries as index_queries
 from directory.ldap import names, plan, queries
-from directory.ldap.entries import SUBSCHEMA, Entry, Key, Tree, keys_of
+from directory.ldap.entries import EVERY_KIND, SUBSCHEMA, Entry, Key, Tree, keys_of
 from directory.ldap.filters import Filter, fits
 from directory.ldap.plan import Address, Both, Condition, Either, Mailbox, Numbers, Word
 from directory.queries import Connection
@@ -88,17 +88,17 @@ class Search:
         return Found(entries, tuple(keys), complete)
 
     async def entries(
-        self, connection: Asked, keys: Sequence[Key], now: datetime, *, certificates: bool
+        self, connection: Asked, keys: Sequence[Key], now: datetime, kinds: Container[str] = EVERY_KIND
     ) -> list[Entry]:
-        """The entries of these keys, without those that are gone."""
+        """The entries of these keys, without those that are gone, with these kinds of attributes."""
         rows = await connection.fetch(queries.ENTRIES, *(list(column) for column in zip(*keys, strict=True)))
         of_address: dict[str, list[bytes]] = {}
-        if certificates:
+        if "userCertificate" in kinds:
             addresses = [address for row in rows for address in row["mailboxes"] or ()]
             for one in await connection.fetch(queries.CERTIFICATES, addresses, now):
                 of_address.setdefault(one["address"], []).append(one["certificate"])
         return [
-            self.tree.of(row, [one for address in row["mailboxes"] or () for one in of_address.get(address, ())])
+            self.tree.of(row, [one for address in row["mailboxes"] or () for one in of_address.get(address, ())], kinds)
             for row in rows
         ]
 
@@ -106,7 +106,7 @@ class Search:
         """The entry of this name. Raises names.InvalidName, NoSuchEntry."""
         if fixed := self._fixed.get(names.parse(name)):
             return fixed
-        return (await self.entries(connection, [await self._key(connection, name)], now, certificates=True))[0]
+        return (await self.entries(connection, [await self._key(connection, name)], now))[0]
 
     def _below(self, name: names.Name, scope: Scope) -> tuple[list[Entry], bool, bool]:
         """The fixed entries in the scope, and whether people and structures are."""

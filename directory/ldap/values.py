@@ -86,10 +86,10 @@ def _begins(value: str, piece: str, place: int) -> bool:
     return place == 0 or not piece[:1].isalnum() or not value[place - 1].isalnum()
 
 
-def about(value: str, asserted: str) -> bool:
-    """Whether each word asserted is one of the value's: as it is, begun, or with a typing mistake or two."""
+def about(value: str, asserted: Sequence[str]) -> bool:
+    """Whether each folded word asserted is one of the value's: as it is, begun, or with a typing mistake or two."""
     held = words(value)
-    return all(any(_about(one, word) for one in held) for word in words(asserted))
+    return all(any(_about(one, word) for one in held) for word in asserted)
 
 
 def _about(held: str, word: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from server.ldap.oid import NOTICE_OF_DISCONNECTION
 
@@ -102,8 +103,11 @@ def entry(message_id: int, name: str, attributes: Mapping[str, Sequence[str | by
     parts = []
     for kind, values in attributes.items():
         held = () if types_only else [value.encode() if isinstance(value, str) else value for value in values]
-        content = b"".join([element(_OCTETS, value) for value in held])
-        parts.append(element(_SEQUENCE, _text(kind) + element(_SET, content)))
+        # As `element` writes it, without a call for each of the values, which are nearly all short.
+        content = b"".join(
+            [_SHORT[len(value)] + value if len(value) < 0x80 else element(_OCTETS, value) for value in held]
+        )
+        parts.append(element(_SEQUENCE, _described(kind) + element(_SET, content)))
     return _message(message_id, element(Answer.ENTRY, _text(name) + element(_SEQUENCE, b"".join(parts))))
 
 
@@ -129,6 +133,10 @@ def notice(ended: Result) -> bytes:
 
 def _text(value: str) -> bytes:
     return element(_OCTETS, value.encode())
+
+
+_described = lru_cache(maxsize=256)(_text)  # of the types that entries hold, over and over
+_SHORT = [bytes((_OCTETS, size)) for size in range(0x80)]
 
 
 def _message(message_id: int, operation: bytes, controls: bytes = b"") -> bytes:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from directory.ldap import names
-from directory.ldap.entries import Entry
-from directory.ldap.filters import equals, fits, mentions, text
+from directory.ldap.entries import EVERY_KIND, Entry, Selection
+from directory.ldap.filters import equals, fits, mentioned, text
 from directory.ldap.schema import types
 from directory.ldap.search import NoSuchEntry, Scope, TooBroad
 from server.base import clock
@@ -136,7 +136,7 @@ class Conversation:
         try:
             name = asked["entry"].decode()
             assertion = asked["ava"]["assertionValue"].decode()
-            entry = await self.service.reader(certificates=False).read(name, LDAP_SEARCH_SECONDS)
+            entry = await self.service.reader(EVERY_KIND).read(name, LDAP_SEARCH_SECONDS)
         except UnicodeDecodeError:
             return Result(Code.INVALID_DN_SYNTAX)
         except (names.InvalidName, NoSuchEntry, TryLater) as error:
@@ -158,7 +158,11 @@ class Conversation:
         try:
             paged = page(asked_page) if asked_page is not None else None
             wanted = [text(name) for name in search["attributes"]]
-            paging = await self._begun(search, paged, wanted, secure=secure)
+            if not search["baseObject"] and search["scope"] == "baseObject" and not wanted:
+                # With no attribute named we tell what the root DSE is there to tell, as other directories do.
+                wanted = ["*", "+"]
+            selection = Selection(wanted)
+            paging = await self._begun(search, paged, selection, secure=secure)
         except ProtocolViolation as error:
             yield _end(request, Result(Code.PROTOCOL_ERROR, error.sentence))
             return
@@ -177,7 +181,7 @@ class Conversation:
         try:
             async for entries in self._given(paging, size):
                 yield b"".join(
-                    answers.entry(request.message_id, entry.name, entry.chosen(wanted), types_only=search["typesOnly"])
+                    answers.entry(request.message_id, entry.name, selection.of(entry), types_only=search["typesOnly"])
                     for entry in entries
                 )
             more = await paging.cursor.peek() is not None
@@ -192,7 +196,7 @@ class Conversation:
             yield _end(request, paging.cursor.ended, _page_control(b"") if paged else b"")
 
     async def _begun(
-        self, search: dict[str, Any], paged: Page | None, wanted: list[str], *, secure: bool
+        self, search: dict[str, Any], paged: Page | None, selection: Selection, *, secure: bool
     ) -> _Paging | Result:
         question = (search["baseObject"], search["scope"], search["typesOnly"], search["filter"], search["attributes"])
         base, scope = search["baseObject"].decode(), _SCOPES.get(search["scope"])
@@ -210,14 +214,11 @@ class Conversation:
             return paging
         if not base and scope is Scope.BASE:
             root = root_dse(self.service.search.tree.suffix, secure=secure)
-            # With no attribute named we tell what the entry is there to tell, as other directories do.
-            wanted += [] if wanted else ["*", "+"]
             return _Paging(question, Cursor.of([root] if fits(root, search["filter"]) else []))
         fixed = names.parse(base) == names.parse(self.service.search.tree.subschema.name)
         if not fixed and (refused := self._may_read()):
             return refused
-        certificates = Entry("", {"userCertificate": [b"-"]}).chosen(wanted) != {}
-        reader = self.service.reader(certificates=certificates or mentions(search["filter"], "userCertificate"))
+        reader = self.service.reader(selection.kinds | mentioned(search["filter"]))
         cursor = await Cursor.found(reader, base, scope, search["filter"], search["timeLimit"])
         return _Paging(question, cursor)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from directory.ldap.entries import Entry, Key
-from directory.ldap.filters import Filter, fits
+from directory.ldap.filters import Filter, fitting
 from directory.ldap.search import CANDIDATES, Found, Scope
 from server.base import clock
 from server.base.limits import LDAP_SEARCH_SECONDS, LDAP_STEP
@@ -29,7 +29,7 @@ class Cursor:
 
     def __init__(self, reader: Reader | None, asked: Filter | None, found: Found) -> None:
         self._reader = reader
-        self._asked = asked
+        self._fits = fitting(asked) if asked is not None else None
         self._ready = list(found.entries)
         self._keys = list(found.keys)
         self._left = float(LDAP_SEARCH_SECONDS)
@@ -66,12 +66,12 @@ class Cursor:
         return self._ready[0] if self._ready else None
 
     async def _fill(self) -> None:
-        while not self._ready and self._keys and self._reader is not None and self._asked is not None:
+        while not self._ready and self._keys and self._reader is not None and self._fits is not None:
             step, self._keys = self._keys[:LDAP_STEP], self._keys[LDAP_STEP:]
             begun = clock.monotonic()
             entries = await self._reader.entries(step, self._left)
             self._left -= clock.monotonic() - begun
-            self._ready = [entry for entry in entries if fits(entry, self._asked)]
+            self._ready = [entry for entry in entries if self._fits(entry)]
 
 
 def _limit(seconds: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Container, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,9 +31,9 @@ class Service:
     anonymous: bool
     harvest: Harvest = field(default_factory=Harvest)
 
-    def reader(self, *, certificates: bool) -> Reading:
-        """The directory for one search; `certificates`: the entries are to hold them."""
-        return Reading(self.pool, self.search, certificates)
+    def reader(self, kinds: Container[str]) -> Reading:
+        """The directory for one search; its entries hold these kinds of attributes."""
+        return Reading(self.pool, self.search, kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Reading:
 
     pool: asyncpg.Pool
     search: Search
-    certificates: bool
+    kinds: Container[str]
 
     async def find(self, base: str, scope: Scope, asked: Filter, seconds: float) -> Found:
         """As Search.find, whose errors it raises too."""
@@ -50,8 +50,7 @@ class Reading:
 
     async def entries(self, keys: Sequence[Key], seconds: float) -> list[Entry]:
         """As Search.entries."""
-        reading = self.search.entries(self.pool, keys, clock.now(), certificates=self.certificates)
-        return await _within(seconds, reading)
+        return await _within(seconds, self.search.entries(self.pool, keys, clock.now(), self.kinds))
 
     async def read(self, name: str, seconds: float) -> Entry:
         """As Search.read, whose errors it raises too."""

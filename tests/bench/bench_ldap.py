@@ -132,7 +132,7 @@ async def _steps(dsn: str) -> AsyncIterator[list[Entry]]:
     keys = "SELECT national_id, profession_code, organisation_id FROM directory.listing"
     rows = [tuple(row) for row in await connection.fetch(keys)]
     for place in range(0, len(rows), STEP):
-        yield await lookup.entries(connection, rows[place : place + STEP], NOW, certificates=False)
+        yield await lookup.entries(connection, rows[place : place + STEP], NOW)
     await connection.close()
 
 
@@ -143,7 +143,7 @@ async def _questions(dsn: str) -> dict[str, list[bytes]]:
     some = await connection.fetch(
         f"{chosen} AND mailboxes > 0 ORDER BY md5(national_id || organisation_id) LIMIT $1", SAMPLE
     )
-    people = await Search(DOMAIN).entries(connection, [tuple(row) for row in some], NOW, certificates=False)
+    people = await Search(DOMAIN).entries(connection, [tuple(row) for row in some], NOW)
     await connection.close()
     dice = random.Random(1)
     people = [one for one in people if {"mail", "givenName", "l"} <= set(one.attributes)]
