@@ -211,13 +211,14 @@ SERVICES_OF_PLACE = _services("m.organisation_id")
 SERVICES_BY_DOMAIN = _services(DOMAIN)
 SERVICES_GONE = Walk("directory.gone_service g", ("g.gone_at", "g.key"), "g.key")
 
-# What a single resource must fit; "{0}" is a condition on the rows that belong to it.
+# What a single resource must fit; "{0}" is a condition on the rows that belong to it. OFFSET 0: asked of each row
+# looked at; the planner would make a hash of all in the nation who have that profession.
 PERSON_HAS_PROFESSION = """EXISTS (SELECT FROM directory.professional q
-    WHERE q.national_id = p.national_id AND q.profession_code = ?)"""
+    WHERE q.national_id = p.national_id AND q.profession_code = ? OFFSET 0)"""
 PERSON_HAS_KNOW_HOW = """EXISTS (SELECT FROM directory.know_how k
-    WHERE k.national_id = p.national_id AND k.code = ?)"""
+    WHERE k.national_id = p.national_id AND k.code = ? OFFSET 0)"""
 ROLE_HAS_KNOW_HOW = """EXISTS (SELECT FROM directory.know_how k
-    WHERE k.national_id = a.national_id AND k.profession_code = a.profession_code AND k.code = ?)"""
+    WHERE k.national_id = a.national_id AND k.profession_code = a.profession_code AND k.code = ? OFFSET 0)"""
 PERSON_HAS_MAILBOX = f"""EXISTS (SELECT FROM directory.mailbox_entry m
     WHERE m.national_id = p.national_id AND {THE_PERSONS} AND {{0}})"""
 ROLE_HAS_MAILBOX = f"""EXISTS (SELECT FROM directory.mailbox_entry m
