@@ -1,8 +1,9 @@
-"""FHIR searches: `python -m tests.bench.bench_fhir [--share 0.01] [--questions 200]`, a JSON line for each kind.
+"""FHIR searches: `python -m tests.bench.bench_fhir [--share 0.05] [--questions 200]`, a JSON line for each kind.
 
-A share of 1 is the nation (2.2 million activities). Request to answer by `directory.fhir.answering`, on a real
-PostgreSQL, one question at a time, without the socket; milliseconds. Questions are drawn from the directory itself, so
-that a common name is asked for as often as it is there. `folder` keeps the extracts for another run.
+A share of 1 is the nation (2.2 million activities; in percent: `make bench BENCH=fhir:100`). Request to answer by
+`directory.fhir.answering`, on a real PostgreSQL, without the socket: milliseconds and CPU of one question at a time,
+then searches a second of one process with several connections. Questions are drawn from the directory itself, so that
+a common name is asked for as often as it is there. `folder` keeps the extracts for another run.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+import uvloop
 
 from directory.fhir.answering import Request, answer
 from directory.load import load
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users
 from server.db.migrate import upgrade
+from tests.bench.meter import cpu_seconds
 from tests.bench.nation import write
 
+CONNECTIONS = 4
 BASE = "https://msg.exemple.fr/fhir"
 SAMPLE = """
 SELECT p.last_name, p.first_name, p.national_id, o.town, o.postcode, o.name, o.organisation_id, k.code, m.address
@@ -80,6 +84,7 @@ async def run(share: float, questions: int, folder: Path | None, home: Path) -> 
         started = time.perf_counter()
         loaded = await load(owner, files, datetime.now(UTC))
         took = round(time.perf_counter() - started, 1)
+        await owner.execute("VACUUM ANALYZE")
         size = await owner.fetchval(
             "SELECT sum(pg_indexes_size(c.oid))::bigint FROM pg_class c"
             " WHERE c.relnamespace = 'directory'::regnamespace AND c.relkind = 'r'"
@@ -87,32 +92,47 @@ async def run(share: float, questions: int, folder: Path | None, home: Path) -> 
         tell("loaded", seconds=took, index_megabytes=round(size / 1e6), rows=loaded.counts)
         rows = await owner.fetch(SAMPLE, min(100.0, 0.1 / share))
         await owner.close()
-        reader = await asyncpg.connect(postgres.dsn("web"))
+        readers = [await asyncpg.connect(postgres.dsn("web")) for _ in range(CONNECTIONS)]
         chance = random.Random(1)
         for kind, make in KINDS.items():
-            tell(kind, **await measured(reader, [make(chance.choice(rows)) for _ in range(questions)]))
-        await reader.close()
+            asked = [make(chance.choice(rows)) for _ in range(questions)]
+            tell(kind, **await measured(readers, asked, postgres.pid or 0))
+        for reader in readers:
+            await reader.close()
 
 
-async def measured(reader: asyncpg.Connection, asked: list[str]) -> dict[str, Any]:
+async def measured(readers: list[asyncpg.Connection], asked: list[str], postmaster: int) -> dict[str, Any]:
+    for reader in readers:  # statements are prepared, pages of the database are warm
+        await given(reader, asked[: len(asked) // 10])
+    backend, own = cpu_seconds([postmaster]), time.process_time()
+    times, entries = await given(readers[0], asked)
+    python, database = time.process_time() - own, cpu_seconds([postmaster]) - backend
+    times.sort()
+    started = time.perf_counter()
+    await asyncio.gather(*(given(reader, asked[place :: len(readers)]) for place, reader in enumerate(readers)))
+    return {
+        "p50_ms": round(times[len(times) // 2], 2),
+        "p99_ms": round(times[int(len(times) * 0.99)], 2),
+        "worst_ms": round(times[-1], 2),
+        "a_second": round(len(asked) / (time.perf_counter() - started)),
+        "cpu_ms": {"python": round(python / len(asked) * 1e3, 2), "postgresql": round(database / len(asked) * 1e3, 2)},
+        "entries": round(entries / len(asked), 1),
+    }
+
+
+async def given(reader: asyncpg.Connection, asked: list[str]) -> tuple[list[float], int]:
+    """Ask one after the other; milliseconds of each, and how many resources came."""
     times: list[float] = []
     entries = 0
-    for number, one in enumerate(asked):
+    for one in asked:
         path, _, query = one.partition("?")
         started = time.perf_counter()
         found = await answer(reader, Request("GET", BASE, tuple(path.split("/")), query.encode()))
         json.dumps(found.body)
-        if number >= len(asked) // 10:  # statements are prepared, pages of the database are warm
-            times.append((time.perf_counter() - started) * 1e3)
+        times.append((time.perf_counter() - started) * 1e3)
         assert found.status == 200, (one, found.body)
         entries += found.entries
-    times.sort()
-    return {
-        "median": round(times[len(times) // 2], 2),
-        "p99": round(times[int(len(times) * 0.99)], 2),
-        "worst": round(times[-1], 2),
-        "entries": round(entries / len(asked), 1),
-    }
+    return times, entries
 
 
 def tell(kind: str, **told: Any) -> None:
@@ -122,15 +142,15 @@ def tell(kind: str, **told: Any) -> None:
 
 def main(arguments: list[str] | int | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--folder", type=Path, help="keep the extracts here, or find them there")
     options = parser.parse_args(arguments if isinstance(arguments, list) else [])
-    if isinstance(arguments, int):  # `make bench BENCH=fhir:2200000`: lines of activity
-        options.share = arguments / 2_200_000
+    if isinstance(arguments, int):
+        options.share = arguments / 100
     home = Path(tempfile.mkdtemp(prefix="caducee-bench-"))
     try:
-        asyncio.run(run(options.share, options.questions, options.folder, home))
+        uvloop.run(run(options.share, options.questions, options.folder, home))
     finally:
         shutil.rmtree(home)
 

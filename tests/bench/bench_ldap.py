@@ -1,5 +1,5 @@
 """Searches by LDAP, ours and OpenLDAP's slapd with the same entries in turn: `make bench BENCH=ldap`, or ldap:100 for
-the whole nation (the size is in percent of it; 1 by default). One connection in clear, one question after the other,
+the whole nation (the size is in percent of it; 5 by default). One connection in clear, one question after the other,
 and then several connections at once; questions are drawn from the entries themselves, with a fixed seed.
 """
 
@@ -51,7 +51,7 @@ class Side:
     pids: list[int]
 
 
-def main(percent: int = 1) -> None:
+def main(percent: int = 5) -> None:
     with tempfile.TemporaryDirectory(prefix="caducee-bench-") as place:
         folder = Path(place)
         listening = start(folder / "home", {"CADUCEE_DIRECTORY__ANONYMOUS": "true", "CADUCEE_DATABASE__POOL": "8"})

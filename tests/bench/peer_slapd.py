@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import shutil
 import socket
 import subprocess
@@ -55,14 +56,14 @@ def slapd(folder: Path, tree: Tree, entries: Iterable[Entry]) -> Iterator[Slapd 
         + f'suffix "{tree.suffix}"\ndirectory {data}\nmaxsize {16 * 2**30}\nindex objectClass eq\n'
         + f"index {','.join(INDEXED)} eq,sub,pres\ndbnosync\n"
     )
-    started = time.monotonic()
-    adding = subprocess.Popen([fill, "-q", "-f", str(configuration)], stdin=subprocess.PIPE)
-    assert adding.stdin is not None
-    for entry in (*tree.fixed, *entries):
-        adding.stdin.write(_ldif(entry))
-    adding.stdin.close()
-    assert adding.wait() == 0
+    everybody = folder / "entries.ldif"
+    with everybody.open("wb") as file:
+        for entry in itertools.chain(tree.fixed, entries):
+            file.write(_ldif(entry))
+    started = time.monotonic()  # of slapadd alone: to make its file is our work
+    subprocess.run([fill, "-q", "-f", str(configuration), "-l", str(everybody)], check=True)
     seconds = time.monotonic() - started
+    everybody.unlink()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -10,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from directory.fhir.answering import Request, answer
 from server.base.limits import LDAP_NETWORK_CONNECTIONS, LDAP_SIGN_INS
+from server.base.settings import load as load_settings
+from server.db.pool import admin_dsn
 from tests.ldap_messages import bind, cookie, encode, extended, page, search
 from tests.ldap_server import CERTIFICATE, SUFFIX, Client, Listening, ldapsearch, prepared
 from tests.programs import need
-from tests.serving import REPOSITORY
+from tests.serving import REPOSITORY, caducee
 
 PEOPLE, STRUCTURES = f"ou=personnes,{SUFFIX}", f"ou=structures,{SUFFIX}"
 CLAIRE = f"uid=889990000013:10:R10000000001,{PEOPLE}"
@@ -220,36 +225,64 @@ def test_an_unlisted_mailbox_is_nowhere(ldap: Listening) -> None:
         assert values(found(ldap, asked, "mail"), "mail") == []
 
 
-def thunderbird(word: bytes) -> dict[str, Any]:
-    pieces = {kind: ("substrings", {"type": kind, "substrings": [("any", word)]}) for kind in (b"mail", b"cn", b"sn")}
-    return {
-        "baseObject": SUFFIX.encode(),
-        "scope": "wholeSubtree",
-        "sizeLimit": 100,
-        "filter": (
-            "and",
-            [
-                ("present", b"objectClass"),
-                (
-                    "or",
-                    [
-                        *pieces.values(),
-                        ("substrings", {"type": b"givenName", "substrings": [("any", word)]}),
-                        ("substrings", {"type": b"mozillaNickname", "substrings": [("any", word)]}),
-                    ],
-                ),
-            ],
-        ),
-        "attributes": [b"cn", b"mail", b"givenName", b"sn", b"o", b"mozillaNickname", b"telephoneNumber", b"l"],
-    }
+def test_an_own_mailbox_that_is_unlisted_is_in_no_answer(ldap: Listening) -> None:
+    shown, hidden = "a.valmont@msg.exemple.fr", "b.valmont@msg.exemple.fr"
+    add = "--type", "PER", "--name", "Dr Aline VALMONT", "--rpps", "10000000025"
+    caducee("mailbox", "add", shown, *add, home=ldap.served.home)
+    caducee("mailbox", "add", hidden, *add, "--unlisted", home=ldap.served.home)
+
+    async def by_fhir(*queries: str) -> list[str]:
+        connection = await asyncpg.connect(admin_dsn(load_settings(ldap.served.home)))
+        asked = [
+            Request("GET", "https://x/fhir", tuple(path.split("/")), b"_count=200&" + query.encode())
+            for path, _, query in (one.partition("?") for one in queries)
+        ]
+        found = [str((await answer(connection, one)).body) for one in asked]
+        await connection.close()
+        return found
+
+    assert values(found(ldap, "(sn=valmont)", "mail"), "mail") == [shown]
+    for pattern in (hidden, "b.*", "*valmont*", "*"):
+        assert hidden not in found(ldap, f"(&(sn=valmont)(mail={pattern}))")
+    assert found(ldap, f"(mail={hidden})") == ""
+    named, *others = asyncio.run(
+        by_fhir(
+            "Practitioner?family=valmont&_revinclude=PractitionerRole:practitioner",
+            "PractitionerRole",
+            "HealthcareService",
+            f"Practitioner?mailbox-mss={hidden}",
+            f"PractitionerRole?mailbox-mss={hidden}",
+            "Practitioner/810000000025",
+        )
+    )
+    assert shown in named
+    assert all(hidden not in one for one in (named, *others))
+
+
+# What Thunderbird 153 sends, in clear after an anonymous bind, as "mart" and as "zoé mart" are typed for an addressee:
+# (|(cn=*mart*)(mail=*mart*)(givenName=*mart*)(sn=*mart*)), and
+# (|(cn=*zoé*mart*)(mail=*zoé mart*)(givenName=*zoé*)(sn=*zoé mart*)). 100 at most, all attributes.
+THUNDERBIRD_WORD = bytes.fromhex(
+    "3072020102636d041764633d6d73672c64633d6578656d706c652c64633d66720a01020a0100020164020100010100a141a4"
+    "0c0402636e300681046d617274a40e04046d61696c300681046d617274a4130409676976656e4e616d65300681046d617274"
+    "a40c0402736e300681046d6172743000"
+)
+THUNDERBIRD_WORDS = bytes.fromhex(
+    "308182020102637d041764633d6d73672c64633d6578656d706c652c64633d66720a01020a0100020164020100010100a151"
+    "a4120402636e300c81047a6fc3a981046d617274a41304046d61696c300b81097a6fc3a9206d617274a4130409676976656e"
+    "4e616d65300681047a6fc3a9a4110402736e300b81097a6fc3a9206d6172743000"
+)
 
 
 def test_thunderbird_completes(client: Client) -> None:
-    answers = client.ask(search(2, **thunderbird(b"mart")))
+    answers = client.ask(THUNDERBIRD_WORD)
     assert code(answers) == "success"
     assert {one["cn"][0] for one in entries(answers)} >= {"Claire MARTIN", "Anaïs MARTINEAU"}
-    assert all(any(word.startswith("mart") for word in str(one).lower().split()) or one for one in entries(answers))
-    assert entries(client.ask(search(3, **thunderbird("zoé mart".encode()))))[0]["cn"] == ["Zoé MARTIN"]
+    assert all(re.search(r"\bmart", str(one).lower()) for one in entries(answers))
+    # It asks for whoever is called Zoé too, and chooses itself.
+    names = [one["cn"][0] for one in entries(client.ask(THUNDERBIRD_WORDS))]
+    assert "Zoé MARTIN" in names
+    assert all(name.startswith("Zoé ") for name in names)
 
 
 def test_outlook_completes(client: Client) -> None:
