@@ -48,7 +48,9 @@ def read(content_type: str, body: bytes) -> Asked:
     if content_type.partition(";")[0].strip().lower() != FORM:
         raise _invalid(f"A form is asked for: {FORM}.")
     try:
-        pairs = parse_qsl(body.decode("ascii"), True, True, errors="strict", max_num_fields=_FIELDS)
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_FIELDS
+        )
     except ValueError:
         raise _invalid("The form cannot be read.") from None
     given = dict(pairs)

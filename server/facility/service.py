@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import asyncpg
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from crypto.edge import EdgeKeys
 from crypto.pki import client
@@ -60,16 +61,18 @@ class TokenService:
             raise NotGiven("unauthorized_client", "This certificate opens no such mailbox.")
         now = clock.now()
         key_hash, rights = certificate.key_hash, opening.rights
+        peer = self._trust.peer(shown)
+        path = tuple(one.public_bytes(Encoding.DER) for one in peer.path)
         words = [right.name or "" for right in rights]
         async with self._pool.acquire() as acquired, acquired.transaction():
             connection = cast(asyncpg.Connection, acquired)
-            if tuple(shown) != opening.shown:
-                await bindings.keep_shown(connection, self._edge, opening.owner_id, key_hash, shown)
+            if path != opening.shown[: len(path)]:  # a TLS session that was resumed may show its beginning alone
+                await bindings.keep_shown(connection, self._edge, opening.owner_id, key_hash, path)
             actor = asked.actor.named(opening.subject)
             facts = {"rights": words, "network": network_of(network)}
             await self._audit.facility(connection, actor, opening.owner_id, "admitted", **facts)
         # From now on the fetcher asks about its revocation.
-        self._trust.note(self._trust.peer(shown).path, now.date())
+        self._trust.note(peer.path, now.date())
         self._log.info("facility_admitted", owner=opening.owner_id)
         token = tokens.make(self._edge, asked.mailbox, key_hash, rights, asked.actor, now)
         return Given(token, " ".join(words).lower())

@@ -315,6 +315,18 @@ async def test_who_asks_too_much_waits(bound: World, pki: Path, monkeypatch: pyt
         pool.terminate()
 
 
+async def test_a_resumed_session_takes_no_path_away(bound: World, pki: Path) -> None:
+    pool = await bound.database.pool("facility")
+    shown = [Issued.load(pki, name).certificate.public_bytes(Encoding.DER) for name in ("organisation", "root")]
+    asked = Asked(PHARMACY, tokens.Actor(*ACTOR.values()))
+    try:
+        for path, trust in ((shown, TrustSpace({})), (shown[:1], TrustSpace({}))):  # to another worker, or much later
+            await service.TokenService(pool, bound.edge, trust, structlog.get_logger()).give(path, HERE, asked)
+            assert await bound.admin.fetchval("SELECT shown FROM facility") == shown
+    finally:
+        pool.terminate()
+
+
 def test_where_no_facility_is_served_no_token_is_taken(world: World) -> None:
     assert facility_tokens(world.database.settings, world.edge_pool, world.edge, TrustSpace({})) is None
     assert Accounts(world.edge_pool, world.edge).mechanisms() == ("PLAIN",)
