@@ -47,6 +47,8 @@ def serve(
     settings = settings_of(home)
     if role and role not in roles.TABLE:
         raise Failure(f"There is no role {role}; there are: {', '.join(roles.TABLE)}.")
+    if role and getattr(getattr(settings, role, None), "workers", 1) == 0:
+        raise Failure(f"{role} is off: set {role}.workers to 1.")
     if role and supervisor.is_served(settings.home):
         raise Failure(f"{settings.home} is served already, with all its roles; set workers for more of one.")
     raise SystemExit(roles.run(settings, role) if role else supervisor.run(settings))

@@ -166,6 +166,10 @@ def test_an_unknown_role_is_named(made: Path) -> None:
     assert f"there are: {', '.join(TABLE)}." in refused("serve", "--role", "foo", home=made)
 
 
+def test_a_role_that_is_off_is_not_started_alone(made: Path) -> None:
+    assert "facility is off: set facility.workers to 1" in refused("serve", "--role", "facility", home=made)
+
+
 def test_doctor_finds_an_open_key_and_a_swapped_certificate(made: Path) -> None:
     key = made / "keys" / "edge.json"
     assert "share a file system" in caducee("doctor", home=made)
