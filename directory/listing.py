@@ -14,7 +14,7 @@ from directory.index import queries
 from directory.indexing import KINDS, Vocabulary, folded, words_of
 from directory.national.reading import Progress
 from directory.places import position, town_key
-from directory.queries import Connection, indexed_afterwards
+from directory.queries import Connection, filling
 
 BATCH = 20_000  # rows of a COPY: large enough to be fast, small enough for memory not to matter
 SAMPLED = 100_000  # listings that tell how often a word is used
@@ -111,7 +111,7 @@ async def _words(connection: Connection, vocabulary: Vocabulary, whole: bool, em
         await connection.execute(statement)
     await connection.execute(queries.DROP_UNUSED_WORDS if whole else queries.DROP_OLD_WORDS)
     if empty:
-        async with indexed_afterwards(connection, "directory.near_word"):
+        async with filling(connection, "directory.near_word", len(vocabulary.numbers)):
             await connection.execute(queries.MAKE_NEAR)
     else:
         await connection.execute(queries.MAKE_NEAR)

@@ -161,7 +161,7 @@ class _Load:
         self._check_lines()
         if own or any(before.values()):
             return stage, await merge.compare(self._connection, self._now, self._progress, None)
-        return stage, await merge.fill(self._connection, self._now, self._progress)
+        return stage, await merge.fill(self._connection, self._now, self._progress, self._lines)
 
     def _check_lines(self) -> None:
         total, damaged = self._lines + self._problems.count, self._problems.count

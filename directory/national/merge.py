@@ -8,7 +8,7 @@ from datetime import datetime
 from directory.national import queries
 from directory.national.queries import MAILBOX_ENTRY, ORGANISATION, TABLES, Table
 from directory.national.reading import Progress
-from directory.queries import Connection, indexed_afterwards
+from directory.queries import Connection, filling
 
 Changes = dict[str, dict[str, int]]  # table → "added", "changed", "removed" → rows
 
@@ -28,8 +28,8 @@ async def create_stage(connection: Connection) -> None:
         await connection.execute(table.create_stage())
 
 
-async def fill(connection: Connection, now: datetime, progress: Progress) -> Changes:
-    """The first import: the tables are empty."""
+async def fill(connection: Connection, now: datetime, progress: Progress, lines: int) -> Changes:
+    """The first import, of so many lines: the tables are empty."""
     await connection.execute(queries.ANALYZE_STAGE)
     changes: Changes = {}
     await _choose_organisations(connection, scoped=False)
@@ -39,10 +39,8 @@ async def fill(connection: Connection, now: datetime, progress: Progress) -> Cha
             chosen = queries.CHOSEN_ORGANISATIONS
         elif table is MAILBOX_ENTRY:
             chosen = queries.choose_mailboxes(scoped=False)
-        await connection.execute(table.triggers("DISABLE"))
-        async with indexed_afterwards(connection, f"directory.{table.name}"):
+        async with filling(connection, f"directory.{table.name}", lines):
             status = await connection.execute(table.fill(chosen), now)
-        await connection.execute(table.triggers("ENABLE"))
         await connection.execute(table.analyze())
         changes[table.name] = {"added": int(status.split()[-1])}
         progress(table.name, changes[table.name]["added"])

@@ -60,10 +60,6 @@ class Table:
         columns = ", ".join(self.columns)
         return f"INSERT INTO directory.{self.name} ({columns}, changed_at) SELECT {columns}, $1 FROM ({chosen}) c"
 
-    # What they do is nothing where all rows are as new as each other.
-    def triggers(self, able: str) -> str:
-        return f"ALTER TABLE directory.{self.name} {able} TRIGGER USER"
-
     def create_chosen(self, chosen: str) -> str:
         return f"CREATE TEMP TABLE chosen_{self.name} ON COMMIT DROP AS {chosen}"
 
@@ -277,7 +273,7 @@ SELECT DISTINCT CASE name WHEN 'mailbox_entry' THEN 'mailbox' ELSE name END, gon
        SELECT FROM directory.professional p WHERE p.national_id = c.gone))
 ON CONFLICT (kind, key) DO UPDATE SET gone_at = excluded.gone_at
 """
-# What their triggers would do.
+# What the trigger on new mailboxes does; others have nothing to do where all rows are as new as each other.
 FORGET_GONE_SERVICES = """
 DELETE FROM directory.gone_service g USING directory.mailbox_entry m
  WHERE g.key = md5(m.address) AND m.national_id = '' AND m.service <> '' AND NOT m.unlisted

@@ -1,8 +1,9 @@
 """The national directory loaded, and the day after: `python -m tests.bench.bench_nation [--share 1.0]`, a line each.
 
 Real files (`nation`), a real embedded PostgreSQL. `seconds` is the whole import, `index` of them the index of search;
-`program_mb` and `database_mb` are the largest resident memory of the importing process and of its PostgreSQL process
-(without and with what processes share), `size_mb` the directory on disk, `load` the machine's.
+`program_mb`, `reader_mb` and `database_mb` are the largest resident memory of the importing process, of one that reads
+for it and of its PostgreSQL process (without and with what processes share), `size_mb` the directory on disk, `load`
+the machine's.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ async def imported(dsn: str, files: list[Path], day: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "index": round(seconds - tables_done, 1),
         "program_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "reader_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
         "database_mb": [memory["RssAnon"], memory["VmHWM"]],
         "size_mb": kept.size // 1_000_000,
         "index_mb": kept.index_size // 1_000_000,

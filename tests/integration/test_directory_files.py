@@ -22,6 +22,7 @@ from typing import ClassVar
 import asyncpg
 import pytest
 
+from directory import queries
 from directory.load import LoadRefused, load, preview
 from directory.national import blocks, extract
 from directory.national.standing import show, standing
@@ -233,7 +234,7 @@ async def test_what_is_ours_is_neither_changed_nor_removed(
     assert await owner.fetchval(kept, BOX) == before
 
 
-async def test_processes_read_as_one_does(
+async def test_a_nation_is_loaded_as_a_few_lines_are(
     owner: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [path for path in nation.write(tmp_path, share=0.001) if "Dipl" not in path.name]
@@ -246,8 +247,15 @@ async def test_processes_read_as_one_does(
     alone = await load(owner, files, NOW)
     expected = await contents(owner)
     await undone.rollback()
+    indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'directory' ORDER BY indexname"
+    made = await owner.fetch(indexes)
     monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    monkeypatch.setattr(queries, "MANY_ROWS", 0)
     done = await load(owner, files, NOW)
+    assert [row for row in await owner.fetch(indexes) if "listing" not in row[0]] == [
+        row for row in made if "listing" not in row[0]
+    ]
+    assert await owner.fetchval("SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'") == 0
     assert [(one.line, one.reason) for one in done.problems] == [(one.line, one.reason) for one in alone.problems]
     assert [one.line for one in done.problems] == [702]
     assert (done.counts, done.changes, done.lines, done.suspects) == (
