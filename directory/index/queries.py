@@ -12,7 +12,7 @@ from directory.folding import NEAR_PREFIX, ONE_MISTAKE_FROM
 # -- made ----------------------------------------------------------------------------------------------------------
 
 # Sorts and hashes of a whole nation, within what a small machine has; back at the end of the transaction.
-MEMORY = "SET LOCAL work_mem = '96MB'; SET LOCAL maintenance_work_mem = '256MB'"
+MEMORY = "SET LOCAL work_mem = '48MB'; SET LOCAL maintenance_work_mem = '128MB'"
 IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM directory.listing)"
 # A caller that fills no table of what it touched wants everything indexed.
 NO_SCOPE = """

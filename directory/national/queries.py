@@ -163,7 +163,7 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(7268311002)"
 # An import may take minutes; sorting two million rows wants more than a query's memory.
 SETTINGS = """
 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s';
-SET LOCAL work_mem = '96MB'; SET LOCAL maintenance_work_mem = '256MB'
+SET LOCAL work_mem = '96MB'; SET LOCAL maintenance_work_mem = '128MB'
 """
 
 LAST_COUNTS = "SELECT counts FROM directory.load ORDER BY load_id DESC LIMIT 1"
