@@ -38,6 +38,7 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
     "ldap": {"ldap": "port", "ldap_tls": "tls_port", "pki": "pki_port"},
     "facility": {"facility": "port"},
     "provider": {"provider": "port"},
+    "console": {"console": "port"},
     "sender": {},
     "fetcher": {},
     "identity": {},
@@ -47,8 +48,8 @@ LISTENERS: Final[dict[str, dict[str, str]]] = {
 
 @dataclass
 class Context:
-    """All that a role's code may use. Relay, submission: no keyring; ldap, facility: what signs people in; others: no
-    keys."""
+    """All that a role's code may use. Relay, submission, console: no keyring; ldap, facility: what signs people in;
+    others: no keys."""
 
     settings: Settings
     role: str

@@ -52,6 +52,7 @@ TABLE: Final[dict[str, str]] = {
     "ldap": "server.ldap.edge:serve",
     "facility": "server.facility.edge:serve",
     "provider": "server.provider.edge:serve",
+    "console": "server.console.edge:serve",
     "sender": "server.sender.worker:serve",
     "fetcher": "server.fetcher.worker:serve",
     "identity": "server.relying.worker:serve",
@@ -119,7 +120,7 @@ def prepare(settings: Settings, role: str, worker: int) -> Prepared:
 
 
 def _edge_keys(file: Path, role: str) -> EdgeKeys | None:
-    if role in WRITERS:
+    if role in WRITERS or role == "console":
         return EdgeKeys.load(file)
     return EdgeKeys.load(file).to_sign_in() if role in ("ldap", "facility") else None
 

@@ -60,6 +60,16 @@ _OF_MAILBOX = (
     "keys-changed",
     "key-entrusted",
     "keys-withdrawn",
+    "operator-looked",
+    "operator-read-trail",
+    "operator-asked",
+    "operator-suspended",
+    "operator-resumed",
+    "operator-access-ended",
+    "operator-certificate-removed",
+    "operator-invite",
+    "operator-reset",
+    "operator-delegate",
 )
 
 

@@ -161,8 +161,7 @@ class Audit:
         self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str
     ) -> None:
         """Somebody gave a wrong code for it; `actor` is where they asked from."""
-        detail = {"actor": actor, "number": number}
-        await self._write(connection, ACTS, "prescription-refused", owner_id, actor, detail)
+        await self._write(connection, ACTS, "prescription-refused", owner_id, actor, {"actor": actor, "number": number})
 
     async def prescription_dispensed(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, number: str
@@ -180,9 +179,8 @@ class Audit:
 
     async def trail_searched(self, connection: asyncpg.Connection, actor: str, wanted: str, shown: str) -> None:
         """An operator looked into the trail; `shown`: pseudonyms or addresses."""
-        await self._write(
-            connection, ACTS, "trail-searched", None, actor, {"actor": actor, "wanted": wanted, "shown": shown}
-        )
+        detail = {"actor": actor, "wanted": wanted, "shown": shown}
+        await self._write(connection, ACTS, "trail-searched", None, actor, detail)
 
     async def queue_ordered(
         self,
@@ -272,9 +270,8 @@ class Audit:
         self, connection: asyncpg.Connection, actor: str, owner_id: int, delegate: str
     ) -> None:
         """A person may act for a shared mailbox no more."""
-        await self._write(
-            connection, ACTS, "delegation-revoked", owner_id, actor, {"actor": actor, "delegate": delegate}
-        )
+        detail = {"actor": actor, "delegate": delegate}
+        await self._write(connection, ACTS, "delegation-revoked", owner_id, actor, detail)
 
     async def app_passwords_made(
         self, connection: asyncpg.Connection, actor: str, owner_ids: Sequence[int], label: str
@@ -319,8 +316,7 @@ class Audit:
     ) -> None:
         """A volume was out of the usual; `owner_id` the mailbox where it is ours, `name` a pseudonym or an operator."""
         detail = {"alarm": kind, "name": name, "count": count, "usual": usual}
-        marks = Marks(party=octets_of(name))
-        await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail, marks)
+        await self._write(connection, TECHNICAL, "alarm-raised", owner_id, "jobs", detail, Marks(party=octets_of(name)))
 
     async def certificate_troubled(
         self, connection: asyncpg.Connection, owner_id: int | None, trouble: str, name: str
@@ -342,6 +338,12 @@ class Audit:
         """What proves a holder, or is known of their browsers, was made, used up or taken away; `what` names it."""
         detail = {"actor": actor, "what": what, **facts}
         await self._write(connection, ACTS, "account-changed", owner_id, actor, detail)
+
+    async def operator_did(
+        self, connection: asyncpg.Connection, actor: str, what: str, owner_id: int | None = None, /, **facts: Any
+    ) -> None:
+        """One of the operator's people looked, asked or acted; `what` stands in the kind, which is not sealed."""
+        await self._write(connection, ACTS, f"operator-{what}", owner_id, actor, {"actor": actor, **facts})
 
     async def signed_in(
         self, connection: asyncpg.Connection, actor: str, owner_id: int, edge: str, how: str, network: str
@@ -386,13 +388,7 @@ class Audit:
         )
 
     def _event(
-        self,
-        stream: int,
-        kind: str,
-        owner_id: int | None,
-        actor: str,
-        detail: dict[str, Any],
-        marks: Marks = UNMARKED,
+        self, stream: int, kind: str, owner_id: int | None, actor: str, detail: dict[str, Any], marks: Marks = UNMARKED
     ) -> Event:
         writer = self._writer_key()
         token = actor_token(self._edge, actor)

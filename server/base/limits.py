@@ -173,6 +173,14 @@ LABEL_CHARACTERS = 60  # what a holder calls something
 ALERT_SECONDS = 3_600  # between two messages to a holder on sign-ins; the second tells what happened meanwhile
 ALERTS_TOLD = 20  # events named in one message
 
+# Operators.
+OPERATOR_INVITATION_DAYS = 3  # handed over in person or by telephone
+OPERATOR_IDLE_SECONDS = 30 * 60  # of a session: it may end anybody's access
+OPERATOR_REQUEST_SECONDS = 24 * 3600  # a night between two people's shifts
+OPERATOR_REASON_CHARACTERS = 500
+OPERATOR_REQUESTS_SHOWN = 100
+OPERATOR_TRAIL_SHOWN = 200  # events of one page
+
 # Record.
 DOCUMENT_BYTES = 64 * MIB
 DOCUMENTS_PER_MESSAGE = 100

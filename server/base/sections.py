@@ -109,6 +109,12 @@ class DevelopmentProvider(Edge):
     workers: int = Field(default=0, ge=0, le=1, description="1 runs it, for trying out; refused in production")
 
 
+class Console(Edge):
+    """The pages of the operator's own people."""
+
+    workers: int = Field(default=1, ge=0, le=1, description="0 for none: then the command line alone administers")
+
+
 class Sender(Section):
     """The way out to other operators."""
 

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from server.base.sections import (
     Alarms,
+    Console,
     Database,
     DevelopmentProvider,
     Directory,
@@ -61,6 +62,7 @@ class Settings(BaseModel):
     ldap: Ldap = Ldap()
     facility: Facility = Facility()
     provider: DevelopmentProvider = DevelopmentProvider()
+    console: Console = Console()
     sender: Sender = Sender()
     fetcher: Fetcher = Fetcher()
     database: Database = Database()

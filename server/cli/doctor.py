@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -29,6 +29,8 @@ from server.cli.admin import Admin
 from server.cli.common import Failure
 from server.db.confinement import EmbeddedError
 from server.identity.hygiene import Hygiene, own_certificates
+from server.identity.operators.accounts import everyone
+from server.identity.operators.model import Operator, Role
 from server.identity.providers import registered
 from server.mailbox.public import entry
 from server.transport.alarms import Alarm, since
@@ -207,6 +209,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             certificates = await certificates_found(admin, settings)
             published = await entry.standing(admin.connection, admin.edge)
             loaded = await standing.standing(admin.connection)
+            operators = await everyone(admin.connection, admin.edge)
     except (OSError, asyncpg.PostgresError, EmbeddedError, CryptoError, Failure) as error:
         yield Finding(Level.BAD, "database", str(error), "See log/ in the data directory.")
     else:
@@ -218,8 +221,21 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         for finding in _published(published):
             yield finding
         yield _directory(loaded, clock.now())
+        for finding in officer_findings(settings, operators):
+            yield finding
         for alarm in raised:
             yield _volume(alarm)
+
+
+def officer_findings(settings: Settings, operators: Sequence[Operator]) -> Iterator[Finding]:
+    """What is dangerous takes two people, in production."""
+    officers = [one for one in operators if one.role is Role.SECURITY_OFFICER and one.enrolled]
+    if len(officers) > 1:
+        yield Finding(Level.GOOD, "operators", f"{len(officers)} security officers are enrolled.")
+    elif settings.production:
+        text = "one security officer alone cannot approve." if officers else "there is no security officer."
+        advice = "caducee operator invite NAME --role security-officer"
+        yield Finding(Level.WARNING, "operators", text, advice)
 
 
 def _directory(loaded: standing.Standing | None, now: datetime) -> Finding:

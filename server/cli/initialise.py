@@ -22,7 +22,7 @@ from server.provider.addresses import REALM
 
 # Below Linux's range of ports for outgoing connections (32768 up), so that nothing takes them between two starts.
 PORTS = range(20_000, 32_000)
-LISTENERS = ("relay", "submission", "imap", "web", "ldap", "provider")
+LISTENERS = ("relay", "submission", "imap", "web", "ldap", "provider", "console")
 
 TEMPLATE = """\
 # Settings of this Caducée. Each can also come from CADUCEE_<SECTION>__<NAME>, which wins; a top-level one from
@@ -104,7 +104,7 @@ def _settings_text(domain: str) -> str:
     sections, ports = [], {name: _free_port() for name in LISTENERS}
     for name, port in ports.items():
         lines = [f"\n[{name}]", f"port = {port}"]
-        if name not in ("relay", "web", "provider"):
+        if name not in ("relay", "web", "provider", "console"):
             lines.append(f"tls_port = {_free_port()}")
         if name == "provider":
             lines.append("workers = 1")

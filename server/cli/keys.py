@@ -24,6 +24,8 @@ from server.base import clock
 from server.base.settings import Settings
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, progress, run, settings_of
+from server.cli.operators import Approval, approved
+from server.identity.operators.model import Act
 from server.mail.addresses import normalise
 from server.mailbox.keylife import destroy as destruction
 from server.mailbox.keylife import queries, renewal, turn
@@ -182,6 +184,7 @@ def destroy(
         Path | None, typer.Option(help="Folder of database backups: names the oldest that changes.", file_okay=False)
     ] = None,
     yes: Yes = False,
+    approval: Approval = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -193,6 +196,7 @@ def destroy(
 
     async def work() -> int:
         async with Admin(settings) as admin:
+            await approved(admin, approval, Act.KEYS_DESTROY, normalise(mailbox) if mailbox else "")
             if mailbox is None:
                 _write(admin, await exported(admin.connection, admin.keyring, clock.now()))
                 count = await renewal.destroy_retired(admin.connection, admin.keyring)
@@ -223,6 +227,7 @@ def destroy(
 @app.command()
 def export(
     to: Annotated[Path | None, typer.Argument(help="Where to; keys/mailboxes.export.", show_default=False)] = None,
+    approval: Approval = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -231,6 +236,7 @@ def export(
 
     async def work() -> Exported:
         async with Admin(settings) as admin:
+            await approved(admin, approval, Act.KEYS_EXPORT, "")
             found = await exported(admin.connection, admin.keyring, clock.now())
             _write(admin, found, to)
             await _tell(admin, "export", keys=len(found.pairs))

@@ -35,6 +35,7 @@ GROUPS: Final = {
     "db": "database",
     "directory": "directory",
     "trust": "trust",
+    "operator": "operators",
 }
 
 

@@ -16,6 +16,8 @@ from server.base import clock
 from server.base.errors import Reason, Refused
 from server.cli.admin import Admin
 from server.cli.common import Failure, HomeOption, JsonOption, answer_json, out, run, settings_of
+from server.cli.operators import Approval, approved
+from server.identity.operators.model import Act
 from server.mail.addresses import normalise
 from server.mailbox.create import close as close_mailbox
 from server.mailbox.keys import Keys
@@ -131,7 +133,10 @@ def resume(address: str, home: HomeOption = None) -> None:
 
 
 def close(
-    address: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, home: HomeOption = None
+    address: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    approval: Approval = None,
+    home: HomeOption = None,
 ) -> None:
     """Close a mailbox for ever: nothing is delivered or opened, the directory does not show it. What is in it stays
     until its keys are destroyed (`caducee keys destroy`)."""
@@ -143,6 +148,7 @@ def close(
         async with Admin(settings) as admin:
             owner_id = await admin.owner_of(normalise(address))
             async with admin.connection.transaction():
+                await approved(admin, approval, Act.MAILBOX_CLOSE, normalise(address))
                 before = (await standing(admin.connection, owner_id)).state
                 await close_mailbox(admin.connection, owner_id)
                 await _tell(admin, owner_id, before)

@@ -21,6 +21,7 @@ ROLES: Final = (
     "ldap",
     "facility",
     "provider",
+    "console",
     "jobs",
     "sender",
     "fetcher",

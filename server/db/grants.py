@@ -1,9 +1,9 @@
 """Database users and who may do what: one user a role, two groups that migrations grant to.
 
 `caducee_edge` may write and cannot read content: relay, submission, sender, and web for sending. `caducee_reader` may
-read: imap, web, jobs. `caducee_ldap`, `caducee_facility` and `caducee_fetcher` stand alone, `caducee_identity` and
-`caducee_provider` read nothing. Every table's grants stand at the end of the migration that makes it; these users and
-groups are made before.
+read: imap, web, jobs. `caducee_ldap`, `caducee_facility`, `caducee_fetcher` and `caducee_console` stand alone,
+`caducee_identity` and `caducee_provider` read nothing. Every table's grants stand at the end of the migration that
+makes it; these users and groups are made before.
 Nothing here needs a superuser: CREATEROLE is enough (PostgreSQL ≥ 15).
 """
 

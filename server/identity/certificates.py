@@ -65,12 +65,14 @@ async def of_mailbox(connection: asyncpg.Connection, owner_id: int) -> list[Boun
     return [Bound(*row) for row in await connection.fetch(queries.CERTIFICATES, owner_id)]
 
 
-async def remove(connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, certificate_id: int) -> bool:
+async def remove(
+    connection: asyncpg.Connection, edge: EdgeKeys, owner_id: int, certificate_id: int, actor: str = "operator"
+) -> bool:
     """Take a certificate from a mailbox; False when it had none of this number."""
     async with connection.transaction():
         subject = await connection.fetchval(queries.REMOVE_CERTIFICATE, owner_id, certificate_id)
         if subject is not None:
-            await Audit(edge).certificate_removed(connection, "operator", owner_id, subject)
+            await Audit(edge).certificate_removed(connection, actor, owner_id, subject)
     return subject is not None
 
 

@@ -70,7 +70,7 @@ async def denied(connection: asyncpg.Connection, statements: dict[str, str]) -> 
     return refused
 
 
-@pytest.mark.parametrize("role", ["relay", "submission", "ldap", "facility", "fetcher"])
+@pytest.mark.parametrize("role", ["relay", "submission", "ldap", "facility", "fetcher", "console"])
 async def test_an_edge_reads_no_secret(database: Database, role: str) -> None:
     connection = await database.connect(role)
     try:

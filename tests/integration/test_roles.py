@@ -83,6 +83,7 @@ async def test_each_role_holds_the_keys_of_its_kind_and_no_more(home: Path) -> N
         "ldap": edge,
         "facility": edge,
         "provider": (),
+        "console": edge,
         "fetcher": (),
         "identity": (),
     }

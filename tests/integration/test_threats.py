@@ -35,7 +35,7 @@ TEXT, SUBJECT, FILE = "METFORMINE1000", "ORDONNANCE-SECRETE", "bilan-lipidique"
 UNPUBLISHED = f"remplacante@{DOMAIN}"  # a person without a number has no entry in the directory
 # Written by nobody else: what a thief would look for.
 PRIVATE = [TEXT, SUBJECT, FILE, INS, "remplacante@"]
-EDGES = ("relay", "submission", "sender", "fetcher", "ldap")
+EDGES = ("relay", "submission", "sender", "fetcher", "ldap", "console")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_no_process_that_faces_the_network_holds_what_opens_a_message(stolen: Se
     secrets = {**held_by_readers(home), "root": root, "queue": queue, "address": edge.address}
     processes = {kind_of(command): pid for pid, command in tree(stolen.process.pid).items()}
     held = {role: found_in(processes[role], secrets) for role in (*EDGES, "imap")}
-    assert held["relay"] == held["submission"] == held["ldap"] == {"address"}
+    assert held["relay"] == held["submission"] == held["ldap"] == held["console"] == {"address"}
     assert held["sender"] == {"address", "queue"}
     assert held["fetcher"] == set()
     assert {"master", "address"} <= held["imap"]  # so what is looked for can be found

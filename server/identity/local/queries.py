@@ -21,12 +21,11 @@ SELECT p.set_at, p.used_on, i.made_at AS invited_at, i.expires_at,
  WHERE o.owner_id = $1
 """
 
-# A new code takes the place of the one before.
+# A new code takes the place of the one before; by who may not read one, so without "excluded".
 INVITE = """
 INSERT INTO invitation (owner_id, code_id, hash, tries, made_at, expires_at) VALUES ($1, $2, $3, 0, $4, $5)
 ON CONFLICT (owner_id) DO UPDATE
-   SET code_id = excluded.code_id, hash = excluded.hash, tries = 0, made_at = excluded.made_at,
-       expires_at = excluded.expires_at
+   SET code_id = $2, hash = $3, tries = 0, made_at = $4, expires_at = $5
 """
 # A try at a code, counted before it is compared: by the letters that find it, so that a try at the address alone costs
 # its holder nothing. Past the tries nothing is found any more.
