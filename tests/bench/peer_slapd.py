@@ -1,7 +1,7 @@
 """OpenLDAP's slapd with the entries that our directory shows, on a loopback port of its own: a peer for bench_ldap.
 
-slapadd fills an mdb database with equality, substring and presence indexes; slapd runs in the foreground, with its
-configuration and data in a temporary folder, and ends with the benchmark.
+slapadd fills an mdb database with equality, substring, presence and phonetic indexes; slapd runs in the foreground,
+with its configuration and data in a temporary folder, and ends with the benchmark.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def slapd(folder: Path, tree: Tree, entries: Iterable[Entry]) -> Iterator[Slapd 
         "".join(f"include {path}\n" for path in includes)
         + "moduleload back_mdb\nsizelimit 1000\ndatabase mdb\n"
         + f'suffix "{tree.suffix}"\ndirectory {data}\nmaxsize {16 * 2**30}\nindex objectClass eq\n'
-        + f"index {','.join(INDEXED)} eq,sub,pres\ndbnosync\n"
+        + f"index {','.join(INDEXED)} eq,sub,pres,approx\ndbnosync\n"
     )
     everybody = folder / "entries.ldif"
     with everybody.open("wb") as file:
