@@ -25,7 +25,7 @@ from server.http.guard import same_origin
 from server.identity.local import totp
 from server.identity.operators import requests
 from server.identity.operators.accounts import OperatorAccounts
-from server.identity.operators.model import BY_COMMAND, REQUESTERS, Act, Operator, Right, Role
+from server.identity.operators.model import REQUESTERS, Act, Operator, Right, Role
 from server.identity.operators.sessions import OperatorSessions
 from server.identity.throttle import network_of
 
@@ -60,7 +60,7 @@ NAMES = {
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=StrictUndefined
 )
-_PAGES.globals.update(NAMES=NAMES, Right=Right, Role=Role, BY_COMMAND=BY_COMMAND, MB=MB)
+_PAGES.globals.update(NAMES=NAMES, Right=Right, Role=Role, MB=MB)
 
 router = APIRouter()
 
