@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 
 from server.base.sections import Database as DatabaseSettings
 from server.base.settings import Settings
@@ -25,6 +26,13 @@ from tests.serving import DOMAIN, ONE_WORKER, PROVIDED, Served, serving
 
 TEMPLATE = "migrated"
 _numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> Iterator[None]:
+    """A command that runs in the process of the tests sets up its log: for it alone."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
