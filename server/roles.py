@@ -190,6 +190,13 @@ async def _serve(prepared: Prepared, role: str, worker: int, sealed: Sealed, log
     logger.info("stopped")
 
 
+def collect_seldom() -> None:
+    """What is there stays; of what comes little has cycles: a whole collection stops everybody for 20 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+
+
 async def _start(
     prepared: Prepared, role: str, worker: int, sealed: Sealed, logger: Any
 ) -> tuple[Context, Running, asyncio.Server, Indicators | None]:
@@ -217,9 +224,7 @@ async def _start(
     running = await prepared.serve(context, prepared.sockets)
     if indicators is not None:
         indicators.start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLD)
+    collect_seldom()
     state.serving = True
     return context, running, answering, indicators
 

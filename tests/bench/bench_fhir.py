@@ -30,6 +30,7 @@ from directory.load import load
 from server.db.embedded import EmbeddedPostgres
 from server.db.grants import make_users
 from server.db.migrate import upgrade
+from server.roles import collect_seldom
 from tests.bench.meter import cpu_seconds
 from tests.bench.nation import write
 
@@ -93,6 +94,7 @@ async def run(share: float, questions: int, folder: Path | None, home: Path) -> 
         rows = await owner.fetch(SAMPLE, min(100.0, 0.1 / share))
         await owner.close()
         readers = [await asyncpg.connect(postgres.dsn("web")) for _ in range(CONNECTIONS)]
+        collect_seldom()
         chance = random.Random(1)
         for kind, make in KINDS.items():
             asked = [make(chance.choice(rows)) for _ in range(questions)]
