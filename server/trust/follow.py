@@ -8,6 +8,7 @@ certificate ends. While the database is away, what is known goes on to hold.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, cast
@@ -31,6 +32,7 @@ from server.trust.space import TrustSpace
 from server.trust.white_list import NoList, WhiteList, read
 
 POLL_SECONDS: Final = 2.0
+_INS = re.compile(r"[0-9]{6}[0-9AB][0-9]{6}(?:[0-9]{2})?@")  # with its key or without
 
 
 class Follower:
@@ -83,7 +85,9 @@ class Follower:
             if self._settings.white_list and (list_id or 0) > self._list_id:
                 await self._take_list(connection)
             while self._signed.open_paths:
-                self.space.note(self._signed.open_paths.popitem()[1], clock.now().date())
+                path = self._signed.open_paths.popitem()[1]
+                if not _names_a_patient(path[0]):
+                    self.space.note(path, clock.now().date())
             while self.space.to_note:
                 fingerprint, path = next(iter(self.space.to_note.items()))
                 ders = [certificate.public_bytes(Encoding.DER) for certificate in path]
@@ -133,3 +137,15 @@ def _read_crl(document: bytes, source: str, issuers: Sequence[x509.Certificate])
         if issuer.subject == found.about:
             found.signed_by(issuer)
     return found
+
+
+def _names_a_patient(certificate: x509.Certificate) -> bool:
+    """Whether an address in it holds an INS, or cannot be read: such a certificate stands nowhere in clear. What its
+    authority publishes comes by the settings and by others that it certified."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    except ValueError:
+        return True
+    return any(_INS.match(address) for address in names.get_values_for_type(x509.RFC822Name))

@@ -427,6 +427,25 @@ async def test_the_list_of_a_signers_authority_is_fetched(database: Any, both: P
         pool.terminate()
 
 
+async def test_the_certificate_of_a_patient_stands_nowhere_in_clear(database: Any, both: Place) -> None:
+    patient = "279035121518989@patient.msg.exemple.fr"
+    anchors = TrustAnchors([both.manager.root.certificate])
+    for address in (patient, DOCTOR):
+        signer = certificate("A", [x509.RFC822Name(address)], authority=both.manager.root)
+        verify(
+            SignedData(Kind.DETACHED, b"texte", sign(b"texte", signer, clock.now())), [address], anchors, clock.now()
+        )
+    pool = await database.pool("relay")
+    try:
+        await Follower(pool, Trust(), anchors, structlog.get_logger()).look()
+    finally:
+        pool.terminate()
+    owner = await database.connect("admin")
+    ((path,),) = await owner.fetch("SELECT path FROM peer_certificate")
+    assert DOCTOR.encode() in path[0]
+    await owner.close()
+
+
 async def test_a_peer_that_the_database_alone_knows_is_not_asked_about(both: Place) -> None:
     stranger = new_root(NOW)
     await met(both, with_access(stranger, published(both.site.url("/root.crl"))))
